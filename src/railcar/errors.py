@@ -1,0 +1,108 @@
+"""The errors that railcar raises for its users.
+
+    RailcarError              what went wrong, and a hint that mends it       exit status 1
+    ├── UsageError            the words on the command line are wrong                     2
+    │   └── RecipeError       one or more faults in a recipe, all reported together       2
+    ├── DataError             the data cannot be used: file or line named                 1
+    │   └── NotFound          a path, a set or a run that is not there                    1
+    ├── RunError              a run directory that is damaged or in use                   1
+    │   └── CheckpointError   no checkpoint, or none that is whole                        1
+    ├── ArtifactError         an artifact that is damaged, foreign or too new             1
+    ├── MissingExtra          an optional dependency is not installed                     1
+    ├── OutputError           results cannot be written there                             1
+    ├── TrainingError         training cannot go on (loss is not a number, ...)           1
+    └── Interrupted           Ctrl-C (130) or SIGTERM (143), with the work saved    130, 143
+
+Every one carries `what` (one line that names the file, line or key) and `hint` (one line that mends it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class RailcarError(Exception):
+    """Something the user can mend. `what` and `hint` are one line each, without a final full stop."""
+
+    exit_status = 1
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+class UsageError(RailcarError):
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a recipe: where it stands (`file.yaml:7`, `--set`), the dotted key, what is wrong, the mend."""
+
+    where: str
+    key: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.key}: {self.what}" if self.key else f"{place}{self.what}"
+
+
+class RecipeError(UsageError):
+    """All faults of one recipe. With a single fault, `what` and `hint` are its own."""
+
+    def __init__(self, what: str = "", *, hint: str = "", faults: tuple[Fault, ...] = ()) -> None:
+        if len(faults) == 1:
+            what, hint = str(faults[0]), faults[0].hint or hint
+        super().__init__(what, hint=hint)
+        self.faults = faults
+
+
+class DataError(RailcarError):
+    pass
+
+
+class NotFound(DataError):
+    pass
+
+
+class RunError(RailcarError):
+    pass
+
+
+class CheckpointError(RunError):
+    pass
+
+
+class ArtifactError(RailcarError):
+    pass
+
+
+class OutputError(RailcarError):
+    pass
+
+
+class TrainingError(RailcarError):
+    pass
+
+
+class MissingExtra(RailcarError):
+    """`package` is not installed; the extra `extra` brings it."""
+
+    def __init__(self, package: str, extra: str, *, needed_for: str = "this command") -> None:
+        super().__init__(
+            f"{needed_for} needs {package}, which is not installed",
+            hint=f'install it with: pip install "railcar[{extra}]"',
+        )
+        self.package = package
+        self.extra = extra
+
+
+class Interrupted(RailcarError):
+    """Training was stopped by a signal after its work was saved. `exit_status` is 130 or 143."""
+
+    def __init__(self, what: str, *, hint: str = "", exit_status: int = 130) -> None:
+        super().__init__(what, hint=hint)
+        self.exit_status = exit_status

@@ -1,0 +1,152 @@
+"""The recipe: every key with its default, its type and its meaning. Nodes are frozen and refuse unknown keys.
+
+Owns the shape and the range of single keys. Rules across keys are in `checks.py`, reading and `--set` in `load.py`.
+The docstrings of the fields are the reference: `docs/reference/recipe.md` and the JSON Schema are made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Node(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Last(Node):
+    """The last examples of the training side, in the source's order."""
+
+    last: Count
+    """How many."""
+
+
+Share = Fraction | Count | Last | str
+
+
+class Data(Node):
+    """What to learn from, and who is on which side."""
+
+    source: str = "mnist-sample"
+    """A known set's name (`mnist`, `mnist-sample`), or the path of a folder, a CSV, an npz or a folder of IDX files."""
+    kind: Literal["image"] | None = None
+    """What the examples are; detected when absent."""
+    image_size: tuple[Count, Count] | None = None
+    """Height and width in pixels that images are resized to; the source's own when they agree."""
+    validation: Share | None = 0.1
+    """Held out from the training side to watch the training: a fraction (by a seeded hash of each example, so nobody
+    changes side when data is added), a count (exact, drawn once), `{last: 500}`, or the path of a source of its own;
+    `null` for none."""
+    test: Share | None = 0.1
+    """The same for the final test. A source's own test side wins."""
+    shuffle: bool = True
+    """A new order each epoch, drawn from the seed; `false` is the order of the file."""
+    scale: Literal["auto", "none", "unit", "standard"] = "auto"
+    """Pixels as the network sees them: `none` 0 to 255, `unit` 0 to 1, `standard` mean 0 and deviation 1 over the
+    training split. Part of the model, so that prediction takes raw images."""
+    max_bad: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The share of unreadable examples that is skipped and named; with more than that the data is refused."""
+
+
+class Model(Node):
+    """The network."""
+
+    name: str = "cnn"
+    """Which network: `railcar recipe list --models`."""
+    filters: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64)
+    """Output channels of each convolution, one number a block."""
+    kernel_size: Count = 3
+    """Height and width of the convolutions' kernels, in pixels."""
+    strides: Count = 1
+    """Step of the convolutions, in pixels."""
+    padding: Literal["same", "valid"] = "same"
+    """`same` keeps height and width; `valid` uses no pixels beyond the edge."""
+    pool: Literal["max", "average", "none"] = "max"
+    """2x2 pooling after each convolution."""
+    batch_norm: bool = False
+    """Normalise over the batch after each convolution."""
+    activation: Literal["relu", "gelu", "silu", "elu", "tanh"] = "relu"
+    """After each convolution and hidden dense layer."""
+    global_pool: Literal["none", "max", "average"] = "none"
+    """Reduce the last feature map to one value a channel, in place of flattening it."""
+    dense: tuple[Count, ...] = ()
+    """Widths of the hidden dense layers between the convolutions and the output."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of units dropped before the output, in training."""
+    initializer: Literal["glorot_uniform", "he_normal", "truncated_normal"] = "glorot_uniform"
+    """How weights start; `truncated_normal` has a standard deviation of `initializer_std`."""
+    initializer_std: Annotated[float, Field(gt=0)] = 0.1
+    """Standard deviation of `truncated_normal`."""
+    bias: float = 0.0
+    """What biases start with."""
+
+
+class Optimizer(Node):
+    """`learning_rate` is the peak, per step, for the global batch."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """`sgd` has Nesterov momentum of `momentum`."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """The peak, per step, for the global batch."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """What happens after the warm-up: stay, or fall to zero at the last step along half a cosine or a line."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the rate rises from zero to its peak."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled decay of weights (not of biases and normalisation); for `adamw` and `sgd`."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """For `sgd`."""
+    beta_1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of the first moment, for `adam` and `adamw`."""
+    beta_2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of the second moment, for `adam` and `adamw`."""
+
+
+class Training(Node):
+    """How long, how fast, how carefully."""
+
+    steps: Count | None = None
+    """Optimizer steps in all. Either this or `epochs`."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """Passes over the training split, fractions allowed. With neither this nor `steps`: 5."""
+    batch_size: Count = 128
+    """Examples a step, over all devices together."""
+    optimizer: Optimizer = Optimizer()
+    """The optimizer and its learning-rate schedule."""
+    validate_every: Count | Literal["epoch"] = "epoch"
+    """Steps between validations."""
+    checkpoint_every: Count | Literal["epoch"] = "epoch"
+    """Steps between checkpoints; the last step always leaves one."""
+    keep_checkpoints: Count = 3
+    """How many of the newest stay; the best stays besides."""
+    best: Literal["val_loss", "val_accuracy", "last"] = "val_loss"
+    """Which checkpoint becomes the artifact: the lowest loss or highest accuracy in validation, or the last."""
+    log_every: Count | None = None
+    """Steps between lines of `metrics.jsonl`; chosen so that there are about 100 when absent."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the computation; variables stay float32. `auto` takes what this device multiplies fastest."""
+    compile: Literal["auto", "eager", "graph", "xla"] = "auto"
+    """How steps are run: one by one, as a graph, or compiled by XLA."""
+    steps_per_call: Count | Literal["auto"] = "auto"
+    """Steps in one compiled call. Results do not depend on it."""
+    tensorboard: bool = True
+    """Write scalars, histograms, the graph and a batch of images for TensorBoard."""
+
+
+class Recipe(Node):
+    """Everything that decides a run's result, apart from the data's content and the machine."""
+
+    name: str = Field("train", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    """Starts the name of the run's folder."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the weights, the order of the data, dropout and the splits."""
+    data: Data = Data()
+    """What to learn from."""
+    model: Model = Model()
+    """The network."""
+    training: Training = Training()
+    """How to train it."""

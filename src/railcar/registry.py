@@ -1,0 +1,80 @@
+"""Names that users type, and the code that each stands for, resolved only when it is used.
+
+Owns the tables; knows nothing of what stands behind a name. Importing this module imports nothing else of railcar.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from railcar.errors import MissingExtra, UsageError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`target` is "module:attribute"; `summary` one line for listings."""
+
+    target: str
+    summary: str
+
+
+class Registry:
+    """A table from a name to an `Entry`. `noun` is what such a name is called in messages ("model", "data set")."""
+
+    def __init__(self, noun: str, entries: dict[str, Entry]) -> None:
+        self.noun = noun
+        self._entries = entries
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        if name in self._entries:
+            return self._entries[name]
+        close = get_close_matches(name, self._entries, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self._entries)}"
+        raise UsageError(f"there is no {self.noun} called {name!r}", hint=hint)
+
+    def load(self, name: str) -> Any:
+        """The object that `name` stands for. Raises `UsageError` with the nearest spelling for an unknown name."""
+        module, _, attribute = self[name].target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+def check_installed(module: str, *, package: str, extra: str, needed_for: str) -> None:
+    """Raise `MissingExtra` unless `module` can be imported. Does not import it."""
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtra(package, extra, needed_for=needed_for)
+
+
+def check_tensorflow(needed_for: str) -> None:
+    """Raise `MissingExtra` unless TensorFlow is installed. Does not import it (that costs seconds)."""
+    check_installed(
+        "tensorflow", package="TensorFlow", extra="cpu", needed_for=needed_for
+    )
+
+
+MODELS = Registry(
+    "model",
+    {"cnn": Entry("railcar.models.image:build_cnn", "convolutions, pooling and dense layers, for small images")},
+)
+
+DATASETS = Registry(
+    "data set",
+    {
+        "mnist-sample": Entry(
+            "railcar.data.sources.sample:read_mnist_sample", "handwritten digits, 28x28: part of MNIST, embedded"
+        ),
+        "mnist": Entry(
+            "railcar.data.sources.idx:read_mnist", "handwritten digits, 28x28: 60,000 to train on, 10,000 to test on"
+        ),
+    },
+)
