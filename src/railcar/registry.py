@@ -71,10 +71,10 @@ DATASETS = Registry(
     "data set",
     {
         "mnist-sample": Entry(
-            "railcar.data.sources.sample:read_mnist_sample", "handwritten digits, 28x28: part of MNIST, embedded"
+            "railcar.data.sources.sample:find_mnist_sample", "handwritten digits, 28x28: part of MNIST, embedded"
         ),
         "mnist": Entry(
-            "railcar.data.sources.idx:read_mnist", "handwritten digits, 28x28: 60,000 to train on, 10,000 to test on"
+            "railcar.data.sources.idx:fetch_mnist", "handwritten digits, 28x28: 60,000 to train on, 10,000 to test on"
         ),
     },
 )

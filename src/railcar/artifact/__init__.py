@@ -1,0 +1,1 @@
+"""The artifact: what evaluate, predict, export and serve read of a run."""

@@ -4,16 +4,41 @@
     Prepared    the same, on disk            memory-mapped, fingerprinted, reused
     Split       one side of a Prepared       rows into the memory map: nothing is copied
     Dataset     the three splits a run uses  train, validation, test, and what the model must know of them
+    ReadOptions what a reader is told        sizes, limits, and where large arrays may go
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+Progress = Callable[[str, int, int], None]
+"""Called as work goes on, with what is done ("reading images"), how many are done, and of how many."""
+
+Allocate = Callable[[str, tuple[int, ...]], NDArray[np.uint8]]
+"""Makes a uint8 array of the given name and shape, in memory or on the disk."""
+
+
+def allocate_in_memory(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An empty uint8 array; `name` is for allocators that make files."""
+    return np.empty(shape, np.uint8)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader is told. `image_size` is (height, width) in pixels, `max_bad` the share of unreadable examples
+    that is skipped, `label` the column of the labels (csv); `allocate` gives readers of large data their arrays."""
+
+    image_size: tuple[int, int] | None = None
+    max_bad: float = 0.01
+    label: str | None = None
+    progress: Progress | None = None
+    allocate: Allocate = allocate_in_memory
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,34 @@ class RawData:
     class_names: tuple[str, ...]
     sides: dict[str, RawSplit]
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreparedSide:
+    """One side on disk. `images` uint8 [n, height, width, channels] and `labels` int32 [n] are memory maps; `hashes`
+    uint64 [n] tell examples apart by their pixels; `sums` int64 [n, channels, 2] are the sum of each example's pixels
+    and of their squares."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    hashes: NDArray[np.uint64]
+    sums: NDArray[np.int64]
+    ids: str | Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A source as it lies in the cache folder `path`. `fingerprint` is a hash of images, labels and class names."""
+
+    path: Path
+    form: str
+    class_names: tuple[str, ...]
+    sides: dict[str, PreparedSide]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

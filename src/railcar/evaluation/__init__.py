@@ -1,0 +1,1 @@
+"""Evaluation: a split through a model, and pure functions of what comes out."""

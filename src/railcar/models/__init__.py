@@ -1,0 +1,1 @@
+"""Networks: from plain settings and `Features` to a keras.Model that takes raw input and gives logits."""

@@ -1,7 +1,8 @@
 """The recipe: every key with its default, its type and its meaning. Nodes are frozen and refuse unknown keys.
 
 Owns the shape and the range of single keys. Rules across keys are in `checks.py`, reading and `--set` in `load.py`.
-The docstrings of the fields are the reference: `docs/reference/recipe.md` and the JSON Schema are made from them.
+The docstrings of the fields are the reference: `docs/reference/recipe.md` and the JSON Schema are made from them
+(by `reference.py`: pydantic's own reading of docstrings would delay every start).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Node(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Last(Node):
@@ -25,7 +26,7 @@ class Last(Node):
     """How many."""
 
 
-Share = Fraction | Count | Last | str
+Share = Fraction | Count | Last | Annotated[str, Field(description="the path of a source")]
 
 
 class Data(Node):
@@ -35,6 +36,8 @@ class Data(Node):
     """A known set's name (`mnist`, `mnist-sample`), or the path of a folder, a CSV, an npz or a folder of IDX files."""
     kind: Literal["image"] | None = None
     """What the examples are; detected when absent."""
+    label: str | None = None
+    """The column of the labels, for CSV; found when absent: one named label, class or target, else the first."""
     image_size: tuple[Count, Count] | None = None
     """Height and width in pixels that images are resized to; the source's own when they agree."""
     validation: Share | None = 0.1

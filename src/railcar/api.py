@@ -1,0 +1,18 @@
+"""The Python interface: one function for each thing that the commands do.
+
+    import railcar
+
+    run = railcar.train("photos/")
+    run.evaluation["test"]["accuracy"]
+    railcar.load(run.name).predict(images)
+
+The work is in `workflows/`, one file a function.
+"""
+
+from __future__ import annotations
+
+from railcar.workflows.evaluate import evaluate
+from railcar.workflows.predict import load, predict
+from railcar.workflows.train import Run, train
+
+__all__ = ["Run", "evaluate", "load", "predict", "train"]

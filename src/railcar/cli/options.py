@@ -1,0 +1,88 @@
+"""The options that several commands share, as decorators, so that they are spelled and explained once.
+
+    @click.command()
+    @runs_dir_option                   # runs_dir: Path
+    @set_option                        # overrides: tuple[str, ...]
+    @common_options(json=True)         # console: Console  (--json, --quiet, --verbose, --no-color)
+    def command(runs_dir, overrides, console): ...
+
+`--quiet`, `--verbose` and `--no-color` are understood before the command's name, too (`railcar --quiet train`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from railcar.cli.console import Console, wants_color
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+runs_dir_option = click.option(
+    "--runs-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    envvar="RAILCAR_RUNS",
+    default=Path("runs"),
+    show_default=True,
+    show_envvar=True,
+    help="Where runs are.",
+)
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change one key of the recipe, as in training.batch_size=256. May be given several times.",
+)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    # The context's object is one dict from `railcar` down to the command: `main` reads it when an error ends a command.
+    if value:
+        context.ensure_object(dict)[parameter.name] = True
+
+
+def _flag(*names: str, help: str) -> Callable[[Function], Function]:
+    return click.option(*names, is_flag=True, is_eager=True, expose_value=False, callback=_remember, help=help)
+
+
+def verbosity_flags(function: Function) -> Function:
+    """`--quiet`, `--verbose` and `--no-color`, kept in the context's object for `current_console`."""
+    for flag in (
+        _flag("--no-color", help="No colours (nor with NO_COLOR set, nor where stderr is no terminal)."),
+        _flag("--verbose", "-v", help="More detail; tracebacks of errors."),
+        _flag("--quiet", "-q", help="Nothing on stderr but warnings and errors."),
+    ):
+        function = flag(function)
+    return function
+
+
+def current_console(context: click.Context) -> Console:
+    """The console that the options given so far describe."""
+    flags = context.ensure_object(dict)
+    return Console(
+        json=flags.get("json", False),
+        quiet=flags.get("quiet", False),
+        verbose=flags.get("verbose", False),
+        color=wants_color(no_color=flags.get("no_color", False)),
+    )
+
+
+def common_options(*, json: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds `--quiet`, `--verbose`, `--no-color` (and `--json`); passes `console: Console` to the command."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def with_console(*arguments: Any, **options: Any) -> Any:
+            return function(*arguments, console=current_console(click.get_current_context()), **options)
+
+        decorated = verbosity_flags(with_console)
+        return _flag("--json", help="Print one JSON document to stdout.")(decorated) if json else decorated
+
+    return decorate

@@ -1,0 +1,301 @@
+"""`railcar runs list|show|compare|delete`: parse and print. What is known of runs comes from `railcar.runs.index`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from railcar.cli.console import Console
+from railcar.cli.options import common_options, runs_dir_option
+from railcar.errors import RailcarError, UsageError
+from railcar.runs.index import (
+    RunSummary,
+    compare_runs,
+    delete_run,
+    find_run,
+    list_runs,
+    read_evaluation,
+    read_recipe,
+    summarize_run,
+)
+from railcar.runs.run_dir import RunDir, read_json
+
+
+@click.group("runs")
+def command() -> None:
+    """List, show, compare and delete runs.
+
+    RUN is a run's name, a unique prefix of it, or its folder; left out, it is the newest one.
+    """
+
+
+@command.command("list")
+@runs_dir_option
+@common_options(json=True)
+def list_command(runs_dir: Path, console: Console) -> None:
+    """All runs, oldest first: state, steps, accuracy, age and time taken."""
+    summaries = list_runs(runs_dir)
+    if console.json:
+        console.json_result([_plain(summary) for summary in summaries])
+    elif not summaries:
+        console.note(f"there are no runs in {runs_dir}; make one with: railcar train")
+    else:
+        console.result(_list_table(summaries))
+
+
+@command.command("show")
+@click.argument("wanted", metavar="[RUN]", required=False)
+@runs_dir_option
+@common_options(json=True)
+def show_command(wanted: str | None, runs_dir: Path, console: Console) -> None:
+    """One run: what it was, what was decided and why, what came of it, and its files."""
+    run = find_run(wanted, runs_dir)
+    summary, manifest, recipe = summarize_run(run), run.read_manifest(), read_recipe(run)
+    decisions, evaluation = read_json(run.decisions_path) or {}, read_evaluation(run)
+    if console.json:
+        document = {"manifest": manifest, "recipe": recipe, "decisions": decisions, "evaluation": evaluation}
+        console.json_result({**_plain(summary), **document, "files": _files(run)})
+        return
+    parts = [
+        _heading(summary, manifest),
+        _section("Recipe", _recipe_lines(recipe)),
+        _section("Decided automatically", _decision_lines(decisions)),
+        _section("Result", _result_lines(evaluation)),
+        _section("Files", [f"{name:<22} {size}" for name, size in _files(run).items()]),
+    ]
+    console.result("\n\n".join(part for part in parts if part))
+
+
+@command.command("compare")
+@click.argument("wanted", metavar="RUN RUN...", nargs=-1, required=True)
+@runs_dir_option
+@common_options(json=True)
+def compare_command(wanted: tuple[str, ...], runs_dir: Path, console: Console) -> None:
+    """Runs side by side: the recipe's keys that differ, and the metrics of all."""
+    if len(wanted) < 2:
+        raise UsageError("one run cannot be compared", hint="name two or more: railcar runs compare RUN RUN")
+    comparison = compare_runs([find_run(name, runs_dir) for name in wanted])
+    if console.json:
+        console.json_result(comparison)
+        return
+    letters = [chr(ord("A") + index) if index < 26 else str(index + 1) for index in range(len(wanted))]
+    names = "\n".join(f"{letter}  {name}" for letter, name in zip(letters, comparison["runs"], strict=True))
+    rows = [["Recipe", *letters]]
+    rows += [[key, *map(_value_text, values)] for key, values in comparison["recipe"].items()]
+    if len(rows) == 1:
+        rows.append(["(no key differs)", *("" for _ in letters)])
+    rows.append(["", *("" for _ in letters)])
+    rows.append(["Metrics", *letters])
+    rows += [
+        [key, *(_metric_text(key, value) for value in values)]
+        for key, values in comparison["metrics"].items()
+        if any(value is not None for value in values)
+    ]
+    console.result(f"{names}\n\n{_table(rows)}")
+
+
+@command.command("delete")
+@click.argument("wanted", metavar="RUN...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Delete a run that is going on, too.")
+@runs_dir_option
+@common_options()
+def delete_command(wanted: tuple[str, ...], yes: bool, force: bool, runs_dir: Path, console: Console) -> None:
+    """Delete runs with all their files."""
+    runs = list(dict.fromkeys(find_run(name, runs_dir) for name in wanted))
+    if not yes:
+        _ask(runs)
+    for run in runs:
+        delete_run(run, force=force)
+        console.note(f"deleted {run.path}")
+
+
+def _ask(runs: Sequence[RunDir]) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody can be asked whether to delete: there is no terminal", hint="add --yes")
+    for run in runs:
+        click.echo(f"{run.path}  ({_size_text(_size(run.path))})", err=True)
+    what = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
+    if not click.confirm(f"Delete {what} with all files?", default=False, err=True):
+        raise RailcarError("nothing was deleted", hint="answer y to delete")
+
+
+def _list_table(summaries: Sequence[RunSummary]) -> str:
+    """As wide as the terminal: what matters least is left out first, names never (they are there to be copied)."""
+    header = ["name", "state", "step", "val", "test", "age", "took"]
+    rows = [
+        [
+            summary.name,
+            summary.state,
+            _steps_text(summary),
+            _share_text(summary.val_accuracy),
+            _share_text(summary.test_accuracy),
+            age_text(summary.started),
+            duration_text(summary.took_s),
+        ]
+        for summary in summaries
+    ]
+    width = shutil.get_terminal_size().columns
+    table = [header, *rows]
+    for dropped in ("took", "age", "step", "val"):
+        text = _table(table, right_from=2)
+        if max(len(line) for line in text.splitlines()) <= width:
+            return text
+        column = table[0].index(dropped)
+        table = [row[:column] + row[column + 1 :] for row in table]
+    return _table(table, right_from=2)
+
+
+def _table(rows: Sequence[Sequence[str]], right_from: int = 1) -> str:
+    """Columns two blanks apart; those from `right_from` on are set flush right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column >= right_from else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _heading(summary: RunSummary, manifest: dict[str, Any]) -> str:
+    lines = [summary.name]
+    took = f", took {duration_text(summary.took_s)}" if summary.took_s is not None else ""
+    lines.append(f"{summary.state} at step {_steps_text(summary)}, started {age_text(summary.started)} ago{took}")
+    data = manifest.get("data") or {}
+    sizes = [f"{data[f'n_{side}']:,} {side}" for side in ("train", "validation", "test") if data.get(f"n_{side}")]
+    if data.get("source"):
+        lines.append(f"data: {data['source']} ({', '.join(sizes)})" if sizes else f"data: {data['source']}")
+    if manifest.get("devices"):
+        devices = manifest["devices"]
+        lines.append(f"devices: {', '.join(map(str, devices)) if isinstance(devices, list) else devices}")
+    return "\n".join(lines)
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([title, *(f"  {line}" for line in lines)]) if lines else ""
+
+
+def _recipe_lines(recipe: dict[str, Any]) -> list[str]:
+    """The keys that say most; all of them are in recipe.yaml."""
+    model, training = recipe.get("model") or {}, recipe.get("training") or {}
+    optimizer = training.get("optimizer") or {}
+    shown = {
+        "seed": recipe.get("seed"),
+        **{f"model.{key}": model.get(key) for key in ("name", "filters", "kernel_size", "dense", "dropout")},
+        **{f"training.{key}": training.get(key) for key in ("steps", "epochs", "batch_size")},
+        **{
+            f"training.optimizer.{key}": optimizer.get(key)
+            for key in ("name", "learning_rate", "schedule", "weight_decay")
+        },
+    }
+    return [f"{key:<33} {_value_text(value)}" for key, value in shown.items() if value is not None and value != []]
+
+
+def _decision_lines(decisions: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, decision in decisions.items():
+        if isinstance(decision, dict):
+            text = f"{_value_text(decision.get('value'))}: {decision.get('reason', '')}"
+            lines += textwrap.wrap(f"{key:<25} {text}", 77, subsequent_indent=" " * 26, break_long_words=False)
+    return lines
+
+
+def _result_lines(evaluation: dict[str, Any]) -> list[str]:
+    lines = [f"checkpoint {evaluation['checkpoint']}"] if evaluation.get("checkpoint") else []
+    for side in ("test", "validation"):
+        found = evaluation.get(side)
+        if not found:
+            continue
+        interval = found.get("accuracy_95")
+        between = f" (95%: {interval[0]:.2%} to {interval[1]:.2%})" if interval else ""
+        n_images = f" of {found['n']:,}" if found.get("n") else ""
+        lines.append(f"{side:<11}accuracy {_share_text(found.get('accuracy'))}{n_images}{between}")
+        if found.get("loss") is not None:
+            lines.append(f"{'':<11}loss {found['loss']:.4g}")
+    return lines
+
+
+def _files(run: RunDir) -> dict[str, str]:
+    """What lies in the run's folder, folders with a slash, and how big each is."""
+    entries = sorted(path for path in run.path.iterdir() if not path.name.startswith("."))
+    return {path.name + ("/" if path.is_dir() else ""): _size_text(_size(path)) for path in entries}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    if path.is_dir():
+        return sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file())
+    return path.stat().st_size
+
+
+def _size_text(n_bytes: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" or n_bytes >= 10 else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"
+
+
+def _plain(summary: RunSummary) -> dict[str, Any]:
+    return {
+        **asdict(summary),
+        "path": str(summary.path),
+        "started": summary.started.isoformat() if summary.started else None,
+    }
+
+
+def _steps_text(summary: RunSummary) -> str:
+    if summary.step is None:
+        return "-"
+    return str(summary.step) if summary.steps in (None, summary.step) else f"{summary.step}/{summary.steps}"
+
+
+def _share_text(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"
+
+
+def _value_text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _metric_text(key: str, value: Any) -> str:
+    if key.endswith("accuracy"):
+        return _share_text(value)
+    if key == "seconds_training":
+        return duration_text(value)
+    return _value_text(value if not isinstance(value, float) else float(f"{value:.4g}"))
+
+
+def age_text(moment: datetime | None) -> str:
+    """How long ago that was: 40 s, 5 min, 3 h, 12 d."""
+    if moment is None:
+        return "-"
+    seconds = max((datetime.now(UTC) - moment).total_seconds(), 0.0)
+    for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds // 86400:.0f} d"
+
+
+def duration_text(seconds: float | None) -> str:
+    """8.2s, 12m40s, 3h05m."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    return f"{whole // 60}m{whole % 60:02}s" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02}m"

@@ -1,0 +1,26 @@
+"""Tables of results as plain text, at most 80 columns wide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def format_evaluation(evaluation: dict[str, Any]) -> str:
+    """One line a split, and the classes that are told apart worst."""
+    lines = [f"{'split':<12}{'accuracy':>9}  {'95% interval':<17}{'right':>16}{'loss':>9}"]
+    for name in ("test", "validation", "train"):
+        if name in evaluation:
+            lines.append(_format_split(name, evaluation[name]))
+    shown = evaluation.get("test") or evaluation.get("validation")
+    if shown:
+        worst = sorted(shown["per_class"], key=lambda row: row["f1"])[:3]
+        words = ", ".join(f"{row['class']} ({row['f1']:.3f})" for row in worst)
+        lines.append(f"lowest F1: {words}; checkpoint {evaluation['checkpoint']}")
+    return "\n".join(lines)
+
+
+def _format_split(name: str, values: dict[str, Any]) -> str:
+    low, high = values["accuracy_95"]
+    right = f"{values['n_right']:,} of {values['n']:,}"
+    interval = f"{low:.2%} to {high:.2%}"
+    return f"{name:<12}{values['accuracy']:>9.2%}  {interval:<17}{right:>16}{values['loss']:>9.4f}"

@@ -1,0 +1,114 @@
+"""`railcar tensorboard`: starts TensorBoard on the event files of one run or several."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from railcar.cli.console import Console
+from railcar.cli.options import common_options, runs_dir_option
+from railcar.errors import NotFound, OutputError
+from railcar.registry import check_installed
+from railcar.runs.index import find_run
+from railcar.runs.run_dir import RunDir
+
+_N_PORTS = 100
+
+
+@click.command("tensorboard")
+@click.argument("wanted", metavar="[RUN]...", nargs=-1)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve on.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=6006,
+    show_default=True,
+    help="The port; the next free one when it is taken.",
+)
+@runs_dir_option
+@common_options()
+def command(wanted: tuple[str, ...], host: str, port: int, runs_dir: Path, console: Console) -> None:
+    """Open runs in TensorBoard: scalars, histograms, the graph.
+
+    RUN is a run's name, a unique prefix of it, or its folder; left out, it is the newest one. Several are shown in the
+    same plots. Ctrl-C ends it.
+    """
+    check_installed("tensorboard", package="TensorBoard", extra="cpu", needed_for="railcar tensorboard")
+    runs = [find_run(name, runs_dir) for name in wanted] or [find_run(None, runs_dir)]
+    for run in runs:
+        _check_events(run)
+    free_port = _find_port(host, port)
+    if free_port != port:
+        console.note(f"port {port} is taken, using {free_port}")
+    with ExitStack() as stack:
+        folder = runs[0].tensorboard
+        if len(runs) > 1:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="railcar-tensorboard-")))
+            _link(runs, folder)
+        url = _start(folder, host, free_port)
+        console.result(url)
+        console.note("Ctrl-C ends it")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            console.note("\nended")
+
+
+def _check_events(run: RunDir) -> None:
+    if not any(run.tensorboard.rglob("*tfevents*")):
+        raise NotFound(
+            f"{run.tensorboard}: the run has nothing for TensorBoard",
+            hint="train with training.tensorboard=true, which is the default",
+        )
+
+
+def _link(runs: Sequence[RunDir], folder: Path) -> None:
+    """TensorBoard shows the subfolders of one folder as runs."""
+    for run in dict.fromkeys(runs):
+        (folder / run.name).symlink_to(run.tensorboard.absolute(), target_is_directory=True)
+
+
+def _find_port(host: str, wanted: int) -> int:
+    """`wanted` or the first free one of the hundred above it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in range(wanted, min(wanted + _N_PORTS, 65536)):
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except PermissionError as error:
+                raise OutputError(f"port {port}: not allowed", hint="choose --port 1024 or higher") from error
+            except OSError as error:
+                if isinstance(error, socket.gaierror) or error.errno == 99:
+                    raise OutputError(f"{host}: is no address of this computer", hint="try --host 127.0.0.1") from error
+                continue
+        return port
+    raise OutputError(f"ports {wanted} to {wanted + _N_PORTS - 1} are all taken", hint="choose another with --port")
+
+
+def _start(folder: Path, host: str, port: int) -> str:
+    """Start the server in threads of this process. Returns its address."""
+    # Where it finds this module, TensorBoard takes a small stand-in of its own for TensorFlow (see its compat package):
+    # files on this computer need no more, and it starts seconds sooner.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    warnings.filterwarnings("ignore", module="tensorboard|pkg_resources|google")
+    from tensorboard import program
+
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = program.TensorBoard()
+    # Its faster loader is a program of its own, not there on all systems, and announces itself; runs are small.
+    options = ["--reload_interval", "5", "--load_fast", "false"]
+    server.configure(argv=[None, "--logdir", str(folder), "--host", host, "--port", str(port), *options])
+    return server.launch()

@@ -1,0 +1,80 @@
+"""`railcar train`: parse, call `api.train`, print the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from railcar.cli.console import Console
+from railcar.cli.options import common_options, runs_dir_option, set_option
+
+
+@click.command()
+@click.argument("data", required=False, metavar="[DATA|RECIPE]")
+@set_option
+@click.option("--label", metavar="COLUMN", help="The column of the labels, for CSV files.")
+@click.option("--name", metavar="NAME", help="Starts the name of the run's folder.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on with a run that was stopped: the newest, or --resume=RUN.",
+)
+@runs_dir_option
+@common_options(json=True)
+def command(
+    data: str | None,
+    overrides: tuple[str, ...],
+    label: str | None,
+    name: str | None,
+    resume: str | None,
+    runs_dir: Path,
+    console: Console,
+) -> None:
+    """Train a model on DATA, or as RECIPE says, then evaluate and keep it.
+
+    DATA is a folder with one folder of images for each class, a CSV of pixels, an npz, a folder of IDX files, or the
+    name of a known set (mnist, mnist-sample). RECIPE is a YAML or Python file, or a bundled recipe's name. With
+    neither, the recipe mnist is trained on the embedded sample, without a network.
+    """
+    from railcar.workflows.train import Look, train
+
+    if label is not None:
+        overrides = (*overrides, f"data.label={label}")
+    run = train(
+        data,
+        overrides=overrides,
+        name=name,
+        resume=False if resume is None else resume or True,
+        runs_dir=runs_dir,
+        look=Look(quiet=console.quiet, verbose=console.verbose, color=console.color or None),
+    )
+    if console.json:
+        console.json_result(
+            {
+                "run": run.name,
+                "path": str(run.path),
+                "evaluation": run.evaluation,
+                "seconds_training": run.seconds_training,
+                "examples_per_s": run.examples_per_s,
+            }
+        )
+        return
+    console.result(format_result(run))
+
+
+def format_result(run: Any) -> str:
+    """The table at the end of a training, and what to do next."""
+    from railcar.cli.tables import format_evaluation
+
+    lines = [
+        "",
+        format_evaluation(run.evaluation),
+        "",
+        f"run   {run.path}",
+        f"next  railcar predict IMAGE...    railcar tensorboard    railcar runs show {run.name}",
+    ]
+    return "\n".join(lines)

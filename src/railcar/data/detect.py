@@ -1,0 +1,106 @@
+"""What is this? The form of a source, with the reason, from its name and what lies in it.
+
+Owns the table of forms and finding what a name stands for. Reading is in `sources/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from railcar.data.sources import csv, folder, idx, npz
+from railcar.data.types import RawData, ReadOptions
+from railcar.errors import DataError, NotFound
+from railcar.registry import DATASETS
+
+MAX_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of data: how it is read, and which files it is made of."""
+
+    read: Callable[[Path, ReadOptions], RawData]
+    list_files: Callable[[Path], list[Path]]
+
+
+def _list_idx_files(path: Path) -> list[Path]:
+    return [file for pair in idx.find_idx_files(path).values() for file in pair]
+
+
+FORMS: dict[str, Form] = {
+    "idx": Form(idx.read_idx_folder, _list_idx_files),
+    "csv": Form(csv.read_csv_source, csv.list_csv_files),
+    "npz": Form(npz.read_npz, lambda path: [path]),
+    "folder": Form(folder.read_image_folder, folder.list_image_files),
+}
+
+
+def locate(source: str) -> Path:
+    """The path that `source` stands for: a known set's name (fetched when it must be), or a path.
+
+    A path that exists wins over a set of that name only when it is written as a path (`./mnist`). Raises `NotFound`
+    with near names.
+    """
+    if source in DATASETS:
+        return DATASETS.load(source)()
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    if "://" in source:
+        raise DataError(f"{source}: only paths of this computer can be read", hint="fetch it first, then give its path")
+    parent = path.parent if path.parent.is_dir() else None
+    names = sorted(entry.name for entry in parent.iterdir()) if parent else []
+    near = get_close_matches(path.name, names, n=1)
+    known = get_close_matches(source, DATASETS, n=1)
+    if near and parent:
+        hint = f"did you mean {parent / near[0]}?"
+    elif known:
+        hint = f"did you mean the set {known[0]!r}?"
+    elif parent is None:
+        hint = f"the folder {path.parent} is not there either"
+    else:
+        hint = f"known sets: {', '.join(DATASETS)}; or give the path of a folder, a .csv or an .npz"
+    raise NotFound(f"{source}: no such file or folder, and no known set", hint=hint)
+
+
+def detect_form(path: Path) -> tuple[str, str]:
+    """The form of an existing path and the reason. Raises `DataError` saying what was seen when none fits."""
+    if path.is_dir():
+        return _detect_folder(path)
+    name = path.name.lower()
+    if name.endswith(csv.CSV_SUFFIXES):
+        return "csv", f"{path.name} is a CSV file"
+    if name.endswith((".npz", ".npy")):
+        return "npz", f"{path.name} is a NumPy archive"
+    hint = "give an image folder, a .csv, an .npz, or a folder of IDX files"
+    if "-ubyte" in name:
+        hint = f"give the folder that holds it: {path.parent}"
+    raise DataError(f"{path}: not a form of data that railcar reads (a file of {path.stat().st_size:,} bytes)", hint=hint)
+
+
+def _detect_folder(path: Path) -> tuple[str, str]:
+    if found := idx.find_idx_files(path):
+        return "idx", f"{path.name} holds IDX files for {' and '.join(found)}"
+    if csv.find_csv_sides(path):
+        return "csv", f"{path.name} holds {' and '.join(p.name for p in csv.find_csv_sides(path).values())}"
+    if any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
+        return "folder", f"{path.name} holds folders: one for each class"
+    seen = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+    if not seen:
+        raise DataError(f"{path}: the folder is empty", hint="put one folder of images for each class into it")
+    packs = [name for name in seen if name.lower().endswith((".npz", *csv.CSV_SUFFIXES))]
+    if packs:
+        raise DataError(f"{path}: holds {packs[0]}", hint=f"give the file itself: {path / packs[0]}")
+    shown = ", ".join(seen[:MAX_SHOWN]) + (f", … ({len(seen)} in all)" if len(seen) > MAX_SHOWN else "")
+    if idx_like := [name for name in seen if "-ubyte" in name]:
+        raise DataError(
+            f"{path}: holds {idx_like[0]}, but not a pair of images and labels",
+            hint="put train-images-idx3-ubyte and train-labels-idx1-ubyte (plain or .gz) into one folder",
+        )
+    raise DataError(
+        f"{path}: no class folders, IDX files or train.csv in it; it holds {shown}",
+        hint="put the images of each class into a folder of their own, named after the class",
+    )

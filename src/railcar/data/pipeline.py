@@ -1,0 +1,97 @@
+"""Splits -> batches, addressed by step: the same (seed, epoch, step) gives the same examples in any process.
+
+Owns the order of examples and reading ahead. Keeps no state between calls, so that a run resumes at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.data.types import Split
+
+Chunk = tuple[int, NDArray[np.uint8], NDArray[np.int32]]
+
+
+class Batches:
+    """Batches of `batch_size` examples of `split`, all full: they run on across the ends of epochs.
+
+    Example number `step * batch_size + i` of the run is batch `step`'s example i; `step` counts from 0. Each epoch has
+    every example once, in an order drawn from (seed, epoch), or in the split's own order without `shuffle`.
+    """
+
+    def __init__(self, split: Split, batch_size: int, seed: int, shuffle: bool = True) -> None:
+        self.split = split
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        # A plain view of the memory map: taking rows of np.memmap itself costs a wrapper object for each call.
+        self._images = np.asarray(split.images)
+        self._labels = np.asarray(split.labels)
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return len(self.split) / self.batch_size
+
+    def rows(self, step: int) -> NDArray[np.int64]:
+        """int64 [batch_size]: rows of `split.images` of one batch."""
+        return self._rows(step, 1)
+
+    def chunk(self, first_step: int, n_steps: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Batches `first_step` to `first_step + n_steps - 1`: images uint8 [n_steps, batch, height, width, channels] of
+        0 to 255 and labels int32 [n_steps, batch]."""
+        rows = self._rows(first_step, n_steps)
+        images = np.take(self._images, rows, axis=0)
+        labels = np.take(self._labels, rows)
+        return images.reshape(n_steps, self.batch_size, *images.shape[1:]), labels.reshape(n_steps, self.batch_size)
+
+    def _rows(self, first_step: int, n_steps: int) -> NDArray[np.int64]:
+        n = len(self.split)
+        position, end = first_step * self.batch_size, (first_step + n_steps) * self.batch_size
+        pieces = []
+        while position < end:
+            epoch, start = divmod(position, n)
+            stop = min(n, start + end - position)
+            pieces.append(self._order(epoch)[start:stop])
+            position += stop - start
+        return np.concatenate(pieces)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """int64 [n]: rows of `split.images` in the order of one epoch. The two latest are kept: chunks cross ends."""
+        if not self.shuffle:
+            return self.split.rows
+        order = self._orders.get(epoch)
+        if order is None:
+            generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch])))
+            order = self.split.rows[generator.permutation(len(self.split))]
+            self._orders = {kept: rows for kept, rows in self._orders.items() if kept == epoch - 1} | {epoch: order}
+        return order
+
+
+def prefetch(batches: Batches, plan: Iterable[tuple[int, int]]) -> Iterator[Chunk]:
+    """(first_step, images, labels) for each (first_step, n_steps) of `plan`, the next one read while one is used.
+
+    An error in reading is raised where the chunk was due. Closing the iterator ends its thread.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="railcar-read") as reader:
+        waiting = None
+        for first_step, n_steps in plan:
+            following = (first_step, reader.submit(batches.chunk, first_step, n_steps))
+            if waiting is not None:
+                yield waiting[0], *waiting[1].result()
+            waiting = following
+        if waiting is not None:
+            yield waiting[0], *waiting[1].result()
+
+
+def iterate(split: Split, batch_size: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+    """Every example once, in the split's order: images uint8 [b, height, width, channels] and labels int32 [b]; the
+    last batch may be short."""
+    images, labels = np.asarray(split.images), np.asarray(split.labels)
+    for start in range(0, len(split), batch_size):
+        rows = split.rows[start : start + batch_size]
+        yield np.take(images, rows, axis=0), np.take(labels, rows)

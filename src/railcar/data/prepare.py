@@ -1,0 +1,239 @@
+"""Source -> prepared data: read once, kept in the cache as plain .npy files, opened as memory maps afterwards.
+
+Owns the cache folder's layout, when it is reused, and the way from a source's name to a `Dataset`. What is in a source
+is `sources/`'s business, who is on which side `splits.py`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.data.classes import index_labels
+from railcar.data.detect import FORMS, detect_form, locate
+from railcar.data.fingerprint import fingerprint_content, hash_examples, mean_and_std, sum_pixels
+from railcar.data.splits import Share, split_sides
+from railcar.data.types import (
+    Dataset,
+    Features,
+    Prepared,
+    PreparedSide,
+    Progress,
+    RawData,
+    RawSplit,
+    ReadOptions,
+)
+from railcar.errors import DataError
+from railcar.storage.local import build_folder, cache_dir, remove_folder
+
+FORMAT = 1
+INDEX = "prepared.json"
+ARRAYS = ("images", "labels", "hashes", "sums")
+
+
+def open_dataset(
+    source: str,
+    *,
+    seed: int = 0,
+    validation: Share = None,
+    test: Share = None,
+    image_size: tuple[int, int] | None = None,
+    max_bad: float = 0.01,
+    label: str | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Open a known set, a sample or a path, prepared and split.
+
+    `validation` and `test` are None, a fraction, a count, `("last", n)` or the path of a source of their own; sides
+    that the source has itself win. `image_size` is (height, width) in pixels. Raises `NotFound` and `DataError`.
+    """
+    options = ReadOptions(image_size=image_size, max_bad=max_bad, label=label, progress=progress)
+    return _split_prepared(source, prepare_source(source, options), options, seed, validation, test)
+
+
+def open_arrays(
+    images: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+    validation: Share = None,
+    test: Share = None,
+    image_size: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Open arrays in memory: `images` [n, height, width], [n, height, width, 1 or 3] or [n, pixels], uint8 or floats of
+    0 to 1; `labels` [n] integers or strings, or indices of `class_names` when those are given.
+
+    They are copied into the cache, under a hash of their content. Raises `DataError`.
+    """
+    from railcar.data.sources.npz import check_images, check_labels
+
+    pixels = check_images(np.asarray(images), "the array of images")
+    values = check_labels(np.asarray(labels), "the array of labels")
+    if len(pixels) != len(values):
+        raise DataError(
+            f"{len(pixels):,} images, but {len(values):,} labels", hint="give as many labels as images, in their order"
+        )
+    if class_names is None:
+        names, indices = index_labels({"train": values}, where="the arrays")
+        codes = indices["train"]
+    else:
+        names, codes = tuple(class_names), _check_codes(values, len(class_names))
+    raw = RawData("arrays", names, {"train": RawSplit(pixels, codes, "train")})
+    options = ReadOptions(image_size=image_size, progress=progress)
+    content = fingerprint_content(names, {"train": (pixels.shape[1:], hash_examples(pixels), codes)})
+    prepared = _reuse_or_build(_key(["arrays", content, image_size]), "arrays", lambda _: raw, options, ())
+    return _split_prepared("arrays", prepared, options, seed, validation, test)
+
+
+def _check_codes(values: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise DataError("labels are not integers, but class names are given", hint="give indices, or leave the names out")
+    if values.min() < 0 or values.max() >= n_classes:
+        wrong = int(np.flatnonzero((values < 0) | (values >= n_classes))[0])
+        raise DataError(
+            f"label {values[wrong]} (example {wrong}) is not an index of the {n_classes} class names",
+            hint=f"labels go from 0 to {n_classes - 1}",
+        )
+    return values.astype(np.int32)
+
+
+def _split_prepared(
+    source: str, prepared: Prepared, options: ReadOptions, seed: int, validation: Share, test: Share
+) -> Dataset:
+    shape = prepared.sides["train"].images.shape[1:]
+    size = options.image_size or (shape[0], shape[1])
+
+    def prepare_other(other: str) -> Prepared:
+        return prepare_source(other, ReadOptions(size, options.max_bad, options.label, options.progress))
+
+    splits = split_sides(prepared, seed=seed, validation=validation, test=test, prepare_other=prepare_other)
+    train = splits["train"]
+    sums = prepared.sides["train"].sums
+    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], shape[0] * shape[1])
+    features = Features("image", (shape[0], shape[1], shape[2]), prepared.class_names, mean, std)
+    return Dataset(source, prepared.form, features, splits, prepared.fingerprint, prepared.path, prepared.notes)
+
+
+def prepare_source(source: str, options: ReadOptions) -> Prepared:
+    """Open what is prepared of `source`, or read it and prepare it. A source whose files changed is read again."""
+    path = locate(source)
+    form_name, reason = detect_form(path)
+    form = FORMS[form_name]
+    stats = [(file, file.stat()) for file in form.list_files(path)]
+    seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+    key = _key([form_name, str(path.resolve()), seen, options.image_size, options.max_bad, options.label])
+    return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, (reason,))
+
+
+def _key(parts: list[Any]) -> str:
+    return hashlib.blake2b(json.dumps([FORMAT, *parts]).encode(errors="surrogateescape"), digest_size=12).hexdigest()
+
+
+def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes: tuple[str, ...]) -> Prepared:
+    target = cache_dir() / "prepared" / key
+    if prepared := open_prepared(target):
+        return prepared
+    if target.exists():
+        remove_folder(target)
+    with build_folder(target) as folder:
+
+        def allocate(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+            return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, shape)
+
+        told = ReadOptions(options.image_size, options.max_bad, options.label, options.progress, allocate)
+        raw = read(told)
+        if options.image_size and form != "folder":
+            raw = _resize(raw, options.image_size)
+        _write_prepared(raw, folder, notes)
+    prepared = open_prepared(target)
+    if prepared is None:
+        raise DataError(f"{target}: prepared data cannot be read back", hint="remove the folder and try again")
+    return prepared
+
+
+def _resize(raw: RawData, image_size: tuple[int, int]) -> RawData:
+    """The same with images of (height, width), by the function that the model itself uses."""
+    if all(split.images.shape[1:3] == image_size for split in raw.sides.values()):
+        return raw
+    from railcar.layers.images import resize_images
+
+    def resize_side(split: RawSplit) -> RawSplit:
+        blocks = [resize_images(split.images[i : i + 1024], image_size) for i in range(0, len(split.images), 1024)]
+        return RawSplit(np.concatenate(blocks), split.labels, split.ids)
+
+    sides = {name: resize_side(split) for name, split in raw.sides.items()}
+    return RawData(raw.form, raw.class_names, sides, raw.warnings)
+
+
+def _write_prepared(raw: RawData, folder: Path, notes: tuple[str, ...]) -> None:
+    """Write the arrays and then the index, which says how large each file must be."""
+    content = {}
+    sides: dict[str, Any] = {}
+    for name, split in raw.sides.items():
+        hashes = hash_examples(split.images)
+        arrays = {"images": split.images, "labels": split.labels, "hashes": hashes, "sums": sum_pixels(split.images)}
+        for what, array in arrays.items():
+            _write_array(folder / f"{name}.{what}.npy", array)
+        content[name] = (split.images.shape[1:], hashes, split.labels)
+        sides[name] = {"n": len(split.labels), "ids": split.ids if isinstance(split.ids, str) else None}
+        if not isinstance(split.ids, str):
+            (folder / f"{name}.ids.json").write_text(json.dumps(list(split.ids)), encoding="utf-8")
+    index = {
+        "format": FORMAT,
+        "form": raw.form,
+        "class_names": raw.class_names,
+        "sides": sides,
+        "fingerprint": fingerprint_content(raw.class_names, content),
+        "notes": [*notes, *raw.warnings],
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+    (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write `array`, unless it is the whole of that very file already."""
+    if isinstance(array, np.memmap) and path.exists() and array.filename is not None:
+        if Path(array.filename) == path.absolute() and array.base is not None and array.offset:
+            array.flush()
+            if path.stat().st_size == array.offset + array.nbytes:
+                return
+        partial = path.with_suffix(".part")
+        with partial.open("wb") as file:
+            np.save(file, array)
+        partial.replace(path)
+        return
+    np.save(path, array)
+
+
+def open_prepared(folder: Path) -> Prepared | None:
+    """What lies prepared in `folder`, as memory maps; None when it is not there, damaged, or of another format."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if index["format"] != FORMAT:
+            return None
+        if any((folder / name).stat().st_size != size for name, size in index["files"].items()):
+            return None
+        sides = {name: _open_side(folder, name, about) for name, about in index["sides"].items()}
+        return Prepared(
+            folder, index["form"], tuple(index["class_names"]), sides, index["fingerprint"], tuple(index["notes"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _open_side(folder: Path, name: str, about: dict[str, Any]) -> PreparedSide:
+    images, labels, hashes, sums = (np.load(folder / f"{name}.{what}.npy", mmap_mode="r") for what in ARRAYS)
+    if not len(images) == len(labels) == len(hashes) == about["n"]:
+        raise ValueError(f"{name}: the arrays differ in length")
+    ids = about["ids"]
+    if ids is None:
+        ids = json.loads((folder / f"{name}.ids.json").read_text(encoding="utf-8"))
+    return PreparedSide(images, labels, hashes, sums, ids)

@@ -1,0 +1,229 @@
+"""MNIST-style CSV files: one image a line, its label and its pixels as numbers of 0 to 255.
+
+Owns headers, finding the label, and errors with line numbers. The fast way for plain digits is in `digits.py`; what is
+unusual (quotes, spaces, 12.0) is read by the careful way here, line by line, which also finds the words for a fault.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.data.classes import index_labels
+from railcar.data.sources.digits import parse_digits
+from railcar.data.sources.npz import find_image_shape
+from railcar.data.types import RawData, RawSplit, ReadOptions
+from railcar.errors import DataError
+
+CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+SIDE_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+LABEL_NAMES = ("label", "labels", "class", "target")
+SEPARATORS = (",", ";", "\t")
+MAX_LABEL = 999
+MAX_CELL = 30
+GZIP_MAGIC = b"\x1f\x8b"
+BOM = b"\xef\xbb\xbf"
+
+
+def find_csv_sides(path: Path) -> dict[str, Path]:
+    """`train.csv`, `mnist_train.csv` and the like in a folder, by side; only with a training file."""
+    sides: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        name = file.name.lower()
+        suffix = next((suffix for suffix in CSV_SUFFIXES if name.endswith(suffix)), None)
+        if suffix is None or name.startswith(".") or not file.is_file():
+            continue
+        side = SIDE_NAMES.get(name.removesuffix(suffix).replace("-", "_").rpartition("_")[2])
+        if side is not None:
+            sides.setdefault(side, file)
+    return sides if "train" in sides else {}
+
+
+def list_csv_files(path: Path) -> list[Path]:
+    return list(find_csv_sides(path).values()) if path.is_dir() else [path]
+
+
+def read_csv_source(path: Path, options: ReadOptions | None = None) -> RawData:
+    """Read one CSV, or a folder's train.csv and test.csv. Raises `DataError` with file, line and column."""
+    options = options or ReadOptions()
+    files = find_csv_sides(path) if path.is_dir() else {"train": path}
+    sides: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]] = {}
+    notes: list[str] = []
+    for side, file in files.items():
+        images, labels, file_notes = read_csv(file, options.label)
+        notes += file_notes
+        sides[side] = (images, labels)
+        if images.shape[1:] != sides[next(iter(sides))][0].shape[1:]:
+            raise DataError(f"{file}: other images than in {files['train'].name}", hint="give both as many columns")
+    labels_by_side = {side: labels for side, (_, labels) in sides.items()}
+    class_names, indices = index_labels(labels_by_side, where=str(path))
+    splits = {side: RawSplit(images, indices[side], side) for side, (images, _) in sides.items()}
+    return RawData("csv", class_names, splits, tuple(notes))
+
+
+def read_csv(path: Path, label: str | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
+    """Images uint8 [n, height, width, channels], labels int64 [n], and notes. `label` names the label's column."""
+    content, notes = read_content(path)
+    first = _first_line(content)
+    separator = max(SEPARATORS, key=first.count)
+    if separator not in first:
+        raise DataError(f"{path}: line 1 has no commas", hint="each line is a label and its pixels: 5,0,0,12,255,...")
+    if separator != ",":
+        notes.append(f"{path.name}: fields are separated by {separator!r}")
+    fields = next(csv.reader([first], delimiter=separator))
+    has_header = not all(_is_number(field) for field in fields)
+    column, why = _find_label(path, fields, has_header, label)
+    notes.append(f"{path.name}: {'with' if has_header else 'no'} header; {why}")
+    n_pixels = len(fields) - 1
+    shape = find_image_shape(n_pixels, f"{path}: {len(fields)} columns")
+    table = None
+    if separator == ",":
+        start = content.index(b"\n") + 1 if has_header and b"\n" in content else 0
+        table = parse_digits(memoryview(content)[start:], len(fields))
+    if table is None or len(table) == 0:
+        table, labels = _read_carefully(path, content, separator, has_header, len(fields), column)
+    else:
+        labels = table[:, column].astype(np.int64)
+    pixels = table[:, 1:] if column == 0 else np.delete(table, column, axis=1)
+    return np.ascontiguousarray(pixels).reshape(len(table), *shape), labels, notes
+
+
+def read_content(path: Path) -> tuple[bytes, list[str]]:
+    """The bytes of a CSV, unpacked and without a byte-order mark, and notes. Refuses what is no CSV at all."""
+    notes: list[str] = []
+    try:
+        content = path.read_bytes()
+        if content.startswith(GZIP_MAGIC):
+            content = gzip.decompress(content)
+            if not path.name.lower().endswith(".gz"):
+                notes.append(f"{path.name}: packed with gzip, though its name does not say so")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: truncated or damaged: {error}", hint="fetch the file again") from error
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            content = content.decode("utf-16").encode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: neither UTF-8 nor whole UTF-16", hint="save the file as UTF-8") from error
+        notes.append(f"{path.name}: decoded from UTF-16")
+    content = content.removeprefix(BOM)
+    head = content[:512].lstrip().lower()
+    if not content.strip():
+        raise DataError(f"{path}: the file is empty", hint="each line is a label and its pixels: 5,0,0,12,255,...")
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(f"{path}: an HTML page, not a CSV", hint="the download was a web page; fetch the file itself")
+    if head.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path}: a git-LFS pointer, not the data", hint="run `git lfs pull` where it came from")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise DataError(f"{path}: line {line}: a NUL byte", hint="the file is binary or damaged; export it again")
+    return content, notes
+
+
+def _first_line(content: bytes) -> str:
+    end = content.find(b"\n")
+    return content[: end if end >= 0 else len(content)].decode("utf-8", "replace").rstrip("\r")
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _find_label(path: Path, fields: list[str], has_header: bool, label: str | None) -> tuple[int, str]:
+    """The label's column, from 0, and the reason."""
+    if not has_header:
+        if label is not None:
+            raise DataError(f"{path}: no header, so no column {label!r}", hint="remove data.label: the first is taken")
+        return 0, "the label is the first column"
+    names = [field.strip() for field in fields]
+    repeated = next((name for number, name in enumerate(names) if name and name in names[:number]), None)
+    if repeated is not None:
+        raise DataError(f"{path}: line 1: two columns are called {repeated!r}", hint="rename one of them")
+    if label is not None:
+        if label not in names:
+            raise DataError(f"{path}: no column {label!r}", hint=f"it starts with {', '.join(names[:5])}")
+        return names.index(label), f"the label is the column {label!r}"
+    for number, name in enumerate(names):
+        if name.lower() in LABEL_NAMES:
+            return number, f"the label is the column {name!r}"
+    return 0, f"the label is the first column, {names[0]!r}"
+
+
+def _read_carefully(
+    path: Path, content: bytes, separator: str, has_header: bool, n_fields: int, column: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """uint8 [n, n_fields] (the label's column is 0) and labels, one line at a time. Raises `DataError` with the
+    line."""
+    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="replace", newline="")
+    reader = csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)
+    rows, labels, line = [], [], 0
+    try:
+        for number, fields in enumerate(reader):
+            start, line = line + 1, reader.line_num
+            if (number == 0 and has_header) or not any(field.strip() for field in fields):
+                continue
+            if len(fields) != n_fields:
+                raise DataError(
+                    f"{path}: line {start}: {len(fields)} fields where line 1 has {n_fields}",
+                    hint="mend or remove that line; every line needs a label and all of its pixels",
+                )
+            labels.append(_parse_label(fields[column], f"{path}: line {start}, column {column + 1}"))
+            fields[column] = "0"
+            rows.append(_parse_pixels(fields, f"{path}: line {start}"))
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: line {line + 1}: {error}", hint="a quote that opens on that line is never closed, or stands inside"
+        ) from error
+    if not rows:
+        raise DataError(f"{path}: a header and no examples", hint="each further line is a label and its pixels")
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), n_fields), np.array(labels, np.int64)
+
+
+def _parse_label(field: str, where: str) -> int:
+    try:
+        value = float(field)
+        label = int(value)
+    except (ValueError, OverflowError):
+        label, value = -1, 0.5
+    if label != value:
+        raise DataError(f"{where}: the label {_cut(field)} is not an integer", hint="labels are class numbers from 0")
+    if not 0 <= label <= MAX_LABEL:
+        raise DataError(
+            f"{where}: the label {label} is out of range", hint=f"labels are class numbers of 0 to {MAX_LABEL}"
+        )
+    return label
+
+
+def _parse_pixels(fields: list[str], where: str) -> bytes:
+    try:
+        return bytes(map(int, fields))
+    except ValueError:
+        return bytes(_parse_pixel(field, f"{where}, column {number + 1}") for number, field in enumerate(fields))
+
+
+def _parse_pixel(field: str, where: str) -> int:
+    try:
+        value = float(field)
+    except ValueError:
+        what = "an empty field" if not field.strip() else f"{_cut(field)} is not a number"
+        raise DataError(f"{where}: {what}", hint="pixels are whole numbers of 0 to 255") from None
+    if not 0 <= value <= 255:
+        raise DataError(f"{where}: the pixel {_cut(field)} is out of range", hint="pixels go from 0 to 255")
+    if value != int(value):
+        raise DataError(f"{where}: the pixel {_cut(field)} is not whole", hint="pixels are whole numbers of 0 to 255")
+    return int(value)
+
+
+def _cut(field: str) -> str:
+    return repr(field if len(field) <= MAX_CELL else field[:MAX_CELL] + "…")

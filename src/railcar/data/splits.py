@@ -1,0 +1,163 @@
+"""Who is on which side: train, validation, test, from what a source has and what the recipe asks for.
+
+Owns the drawing, which depends on nothing but the examples' content and the seed, and the checks that each side can do
+its work. Copies no images: a split is row numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.data.fingerprint import mix
+from railcar.data.types import Dataset, Prepared, PreparedSide, Split
+from railcar.errors import DataError
+from railcar.storage.local import write_atomic
+
+Share = float | int | tuple[str, int] | str | None
+"""None, a fraction (float), a count (int), `("last", n)`, or the path of a source of its own."""
+
+HELD_OUT = ("test", "validation")
+
+
+def split_sides(
+    prepared: Prepared,
+    *,
+    seed: int,
+    validation: Share,
+    test: Share,
+    prepare_other: Callable[[str], Prepared],
+) -> dict[str, Split]:
+    """The splits of `prepared`, "train" always and the others unless they are not asked for.
+
+    A side that the source has itself wins over what is asked for. Raises `DataError` for a side that ends up empty, a
+    class that training does not see, and a source of its own that does not fit.
+    """
+    asked = {"test": test, "validation": validation}
+    train = prepared.sides["train"]
+    held = {}
+    drawn: dict[str, Share] = {}
+    for name in HELD_OUT:
+        share = asked[name]
+        if name in prepared.sides:
+            held[name] = _whole(name, prepared.sides[name])
+        elif isinstance(share, str):
+            held[name] = _whole(name, _open_other(prepared, prepare_other(share), name, share))
+        elif share is not None:
+            drawn[name] = share
+    rows = draw_rows(train.hashes, seed=seed, shares=drawn)
+    splits = {"train": _part("train", train, rows.pop("train"))}
+    for name in ("validation", "test"):
+        if name in held:
+            splits[name] = held[name]
+        elif name in rows:
+            splits[name] = _part(name, train, rows[name])
+    _check_splits(splits, prepared.class_names)
+    return splits
+
+
+def draw_rows(
+    hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
+) -> dict[str, NDArray[np.int64]]:
+    """Row numbers, int64 and ascending, of "train" and of each side in `shares`; every row is on one side.
+
+    Fractions: a seeded hash of the example decides, so that data added later moves nobody and equal examples stay
+    together. Counts: exact, drawn once. `("last", n)`: the last n rows that are left, test before validation.
+    """
+    n = len(hashes)
+    side = np.zeros(n, np.int8)
+    position = mix(hashes ^ mix(np.array([seed + 1], np.uint64))) / np.float64(2**64)
+    fractions = {name: share for name, share in shares.items() if isinstance(share, float)}
+    if sum(fractions.values()) >= 1:
+        raise DataError(
+            f"data.{' and data.'.join(fractions)} leave nothing to train on: {sum(fractions.values()):g} of the examples",
+            hint="choose fractions that add up to less than 1",
+        )
+    # The test side takes the low end and validation the high end, so that changing one leaves the other alone.
+    if "test" in fractions:
+        side[position < fractions["test"]] = 1
+    if "validation" in fractions:
+        side[position >= 1 - fractions["validation"]] = 2
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, n])))
+    for number, name in ((1, "test"), (2, "validation")):
+        share = shares.get(name)
+        if share is None or isinstance(share, (float, str)):
+            continue
+        free = np.flatnonzero(side == 0)
+        count = share if isinstance(share, int) else share[1]
+        if count >= len(free):
+            raise DataError(
+                f"data.{name}: {count:,} examples are more than the {len(free):,} there are to train on",
+                hint=f"choose less than {len(free):,}, or a fraction such as 0.1",
+            )
+        chosen = generator.choice(free, count, replace=False) if isinstance(share, int) else free[len(free) - count :]
+        side[chosen] = number
+    numbers = {"train": 0, **{name: number for number, name in ((1, "test"), (2, "validation")) if name in shares}}
+    return {name: np.flatnonzero(side == number) for name, number in numbers.items()}
+
+
+def _whole(name: str, side: PreparedSide) -> Split:
+    return _part(name, side, np.arange(len(side), dtype=np.int64))
+
+
+def _part(name: str, side: PreparedSide, rows: NDArray[np.int64]) -> Split:
+    return Split(name, side.images, side.labels, rows, side.ids)
+
+
+def _open_other(prepared: Prepared, other: Prepared, name: str, source: str) -> PreparedSide:
+    """The side of `other` that serves as `name`: its own of that name, else its training side; labels renumbered."""
+    side = other.sides.get(name, other.sides["train"])
+    expected, found = prepared.sides["train"].images.shape[1:], side.images.shape[1:]
+    if expected != found:
+        raise DataError(
+            f"data.{name}: {source} has images of shape {found}, the training side of shape {expected}",
+            hint="give both the same size and the same number of channels",
+        )
+    numbers = {class_name: number for number, class_name in enumerate(prepared.class_names)}
+    strange = [class_name for class_name in other.class_names if class_name not in numbers]
+    if strange:
+        raise DataError(
+            f"data.{name}: {source} has the class {strange[0]!r}, which the training side has not",
+            hint=f"remove that class, or add it to the training side; it has: {', '.join(prepared.class_names[:10])}",
+        )
+    table = np.array([numbers[class_name] for class_name in other.class_names], np.int32)
+    return PreparedSide(side.images, table[side.labels], side.hashes, side.sums, side.ids)
+
+
+def _check_splits(splits: dict[str, Split], class_names: tuple[str, ...]) -> None:
+    for name, split in splits.items():
+        if len(split) == 0:
+            raise DataError(
+                f"the {name} side is empty: {len(splits['train']):,} examples are too few for this split",
+                hint=f"set data.{'validation' if name == 'train' else name} to a count, or to null for none",
+            )
+    trained = np.bincount(splits["train"].label_array(), minlength=len(class_names)) > 0
+    for name, split in splits.items():
+        missing = np.flatnonzero((np.bincount(split.label_array(), minlength=len(class_names)) > 0) & ~trained)
+        if len(missing):
+            raise DataError(
+                f"the {name} side has the class {class_names[missing[0]]!r}, which no training example has",
+                hint="add examples of that class, or hold out fewer with data.validation and data.test",
+            )
+
+
+def write_splits(dataset: Dataset, path: Path) -> None:
+    """Write `splits.parquet`: columns `id` and `side`, a row for each example of each split."""
+    import io
+
+    import polars as pl
+
+    frames = []
+    for name, split in dataset.splits.items():
+        rows = pl.Series("row", split.rows)
+        if isinstance(split.ids, str):
+            ids = pl.select(pl.format(f"{split.ids}/{{}}", rows).alias("id")).to_series()
+        else:
+            ids = pl.Series("id", [split.ids[row] for row in split.rows.tolist()], dtype=pl.String)
+        frames.append(pl.DataFrame({"id": ids}).with_columns(pl.lit(name).alias("side")))
+    buffer = io.BytesIO()
+    pl.concat(frames).write_parquet(buffer)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,89 @@
+"""From a recipe's model node and plain facts of the data to a keras.Model: scaling decided, faults named before Keras sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from railcar.errors import RecipeError
+from railcar.registry import MODELS
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def choose_scale(scale: str, mean: Sequence[float]) -> tuple[str, str]:
+    """(value, reason) for `data.scale`; `mean` is that of the training pixels, one a channel, 0 to 255."""
+    if scale != "auto":
+        return scale, "as the recipe says"
+    means = ", ".join(f"{one:.1f}" for one in mean)
+    return "standard", f"optimizers start well from mean 0 and deviation 1; the training pixels have mean {means}"
+
+
+def scale_numbers(
+    scale: str, mean: Sequence[float], std: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What the scaling layer subtracts and divides by, one number a channel, in units of 0 to 255."""
+    if scale == "none":
+        return (0.0,) * len(mean), (1.0,) * len(mean)
+    if scale == "unit":
+        return (0.0,) * len(mean), (255.0,) * len(mean)
+    return tuple(mean), tuple(max(one, 1.0) for one in std)
+
+
+def build_model(
+    settings: dict[str, Any],
+    *,
+    image_shape: tuple[int, int, int],
+    n_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    precision: str = "float32",
+    seed: int = 0,
+) -> keras.Model:
+    """A model from uint8 images [n, any, any, channels] to float32 logits [n, n_classes].
+
+    `settings` is the recipe's model node as a dict; `mean` and `std` are subtracted and divided by; `precision` is
+    float32, bfloat16 or float16: of the computation, variables are float32. Raises `RecipeError` when the image is too
+    small for the network.
+    """
+    options = dict(settings)
+    name = options.pop("name")
+    try:
+        return MODELS.load(name)(
+            image_shape=image_shape,
+            n_classes=n_classes,
+            mean=mean,
+            std=std,
+            dtype=POLICIES[precision],
+            seed=seed,
+            **options,
+        )
+    except ValueError as error:
+        height, width, _ = image_shape
+        raise RecipeError(
+            f"model: {name} with these settings does not fit images of {height}x{width} pixels ({first_line(error)})",
+            hint="use fewer model.filters, a smaller model.kernel_size, padding: same, or a larger data.image_size",
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a message of one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def describe_model(model: keras.Model) -> list[dict[str, Any]]:
+    """One row a layer: name, type, output shape without the batch, parameters."""
+    rows = []
+    for layer in model.layers:
+        shape = getattr(layer.output, "shape", ())
+        rows.append(
+            {
+                "name": layer.name,
+                "type": type(layer).__name__,
+                "shape": list(shape[1:]),
+                "parameters": int(layer.count_params()),
+            }
+        )
+    return rows

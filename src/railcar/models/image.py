@@ -1,0 +1,92 @@
+"""Networks for images: uint8 [n, any height, any width, channels] -> float32 logits [n, n_classes].
+
+Owns the architecture only. What the pixels are scaled by is decided in `build.py`; loss, optimizer and precision come
+from the training room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from railcar.layers.images import ResizeImages, ScaleImages
+
+layers = keras.layers
+
+
+def build_initializer(name: str, *, std: float, seed: int) -> keras.Initializer:
+    """A seeded Keras initializer; `std` counts for `truncated_normal` only."""
+    if name == "truncated_normal":
+        return keras.initializers.TruncatedNormal(stddev=std, seed=seed)
+    if name == "he_normal":
+        return keras.initializers.HeNormal(seed=seed)
+    return keras.initializers.GlorotUniform(seed=seed)
+
+
+def build_cnn(
+    *,
+    image_shape: tuple[int, int, int],
+    n_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: str = "float32",
+    seed: int = 0,
+    filters: Sequence[int] = (32, 64),
+    kernel_size: int = 3,
+    strides: int = 1,
+    padding: str = "same",
+    pool: str = "max",
+    batch_norm: bool = False,
+    activation: str = "relu",
+    global_pool: str = "none",
+    dense: Sequence[int] = (),
+    dropout: float = 0.0,
+    initializer: str = "glorot_uniform",
+    initializer_std: float = 0.1,
+    bias: float = 0.0,
+) -> keras.Model:
+    """Blocks of convolution, (batch normalisation,) activation and 2x2 pooling; then dense layers, dropout and logits.
+
+    `image_shape` is (height, width, channels) inside the network, `dtype` a Keras dtype policy ("float32",
+    "mixed_bfloat16", "mixed_float16"); logits are float32 whatever it is. Each layer's weights have a seed of their
+    own, derived from `seed` and the layer's place. Raises `ValueError` when the image is too small for the blocks.
+    """
+    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    start: dict[str, Any] = {"bias_initializer": keras.initializers.Constant(bias)}
+
+    def weights() -> dict[str, Any]:
+        return start | {"kernel_initializer": build_initializer(initializer, std=initializer_std, seed=next(seeds))}
+
+    height, width, channels = image_shape
+    images = keras.Input((None, None, channels), dtype="uint8", name="image")
+    hidden = ResizeImages(height, width, name="resize")(images)
+    hidden = ScaleImages(tuple(mean), tuple(std), dtype=dtype, name="scale")(hidden)
+    for number, n_filters in enumerate(filters, start=1):
+        conv: dict[str, Any] = {"kernel_size": kernel_size, "strides": strides, "padding": padding, "dtype": dtype}
+        if batch_norm:
+            conv["use_bias"] = False
+        else:
+            conv["activation"] = activation
+        hidden = layers.Conv2D(n_filters, **conv, **weights(), name=f"conv{number}")(hidden)
+        if batch_norm:
+            hidden = layers.BatchNormalization(momentum=0.9, dtype=dtype, name=f"norm{number}")(hidden)
+            hidden = layers.Activation(activation, dtype=dtype, name=f"activation{number}")(hidden)
+        if pool != "none":
+            pooling = layers.MaxPooling2D if pool == "max" else layers.AveragePooling2D
+            hidden = pooling(2, padding=padding, dtype=dtype, name=f"pool{number}")(hidden)
+    hidden = _flatten(hidden, global_pool, dtype)
+    for number, width_ in enumerate(dense, start=1):
+        hidden = layers.Dense(width_, activation=activation, dtype=dtype, **weights(), name=f"dense{number}")(hidden)
+    if dropout:
+        hidden = layers.Dropout(dropout, seed=next(seeds), dtype=dtype, name="dropout")(hidden)
+    logits = layers.Dense(n_classes, dtype="float32", **weights(), name="logits")(hidden)
+    return keras.Model(images, logits, name="cnn")
+
+
+def _flatten(hidden: Any, global_pool: str, dtype: str) -> Any:
+    if global_pool == "none":
+        return layers.Flatten(dtype=dtype, name="flatten")(hidden)
+    pooling = layers.GlobalMaxPooling2D if global_pool == "max" else layers.GlobalAveragePooling2D
+    return pooling(dtype=dtype, name="global_pool")(hidden)

@@ -1,0 +1,106 @@
+"""Rules across the keys of a recipe, each a function that yields what is wrong.
+
+Knows no data and no machine: what depends on them (image sizes, devices, memory) is checked when a run is prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from railcar.recipe.faults import Finding
+from railcar.recipe.reference import list_keys
+from railcar.recipe.schema import Recipe
+from railcar.registry import MODELS
+
+
+def find_conflicts(recipe: Recipe) -> Iterator[Finding]:
+    """All findings of all rules, in the order of the recipe's keys."""
+    for rule in (
+        _sides_leave_something,
+        _model_is_known,
+        _initializer_fits,
+        _one_length,
+        _optimizer_fits,
+        _best_is_seen,
+    ):
+        yield from rule(recipe)
+
+
+def _sides_leave_something(recipe: Recipe) -> Iterator[Finding]:
+    validation, test = recipe.data.validation, recipe.data.test
+    if isinstance(validation, float) and isinstance(test, float) and validation + test >= 1:
+        yield Finding(
+            ("data", "validation"),
+            f"{validation:g} and data.test {test:g} leave nothing to train on",
+            "make the two less than 1 together",
+            others=(("data", "test"),),
+        )
+
+
+def _model_is_known(recipe: Recipe) -> Iterator[Finding]:
+    name = recipe.model.name
+    if name in MODELS:
+        return
+    path = ("model", "name")
+    if ".py" in name or ":" in name:
+        yield Finding(path, f"a model of one's own is not supported yet, got {name!r}", f"one of: {', '.join(MODELS)}")
+        return
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, MODELS, n=1)
+    hint = f"did you mean {close[0]}?" if close else "`railcar recipe list --models` lists them"
+    yield Finding(path, f"there is no model {name!r}", hint)
+
+
+def _initializer_fits(recipe: Recipe) -> Iterator[Finding]:
+    model = recipe.model
+    if model.initializer != "truncated_normal" and model.initializer_std != _default("model.initializer_std"):
+        yield Finding(
+            ("model", "initializer_std"),
+            f"has no effect with the initializer {model.initializer}",
+            "set model.initializer to truncated_normal, or leave it out",
+            others=(("model", "initializer"),),
+        )
+
+
+def _one_length(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.training.steps is not None and recipe.training.epochs is not None:
+        yield Finding(
+            ("training", "epochs"),
+            "says how long to train, and so does training.steps",
+            "keep one of the two",
+            others=(("training", "steps"),),
+        )
+
+
+def _optimizer_fits(recipe: Recipe) -> Iterator[Finding]:
+    optimizer, steps = recipe.training.optimizer, recipe.training.steps
+    if steps is not None and optimizer.warmup_steps >= steps:
+        yield Finding(
+            ("training", "optimizer", "warmup_steps"),
+            f"must be less than training.steps ({steps}), got {optimizer.warmup_steps}",
+            f"a tenth of the steps is usual: {steps // 10}",
+            others=(("training", "steps"),),
+        )
+    if optimizer.weight_decay and optimizer.name == "adam":
+        yield Finding(
+            ("training", "optimizer", "weight_decay"),
+            "adam has no decoupled weight decay",
+            "set training.optimizer.name to adamw",
+            others=(("training", "optimizer", "name"),),
+        )
+
+
+def _best_is_seen(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.data.validation is None and recipe.training.best != "last":
+        yield Finding(
+            ("training", "best"),
+            f"{recipe.training.best} needs validation, and data.validation is null",
+            "set training.best to last",
+            others=(("data", "validation"),),
+        )
+
+
+def _default(key: str) -> Any:
+    return list_keys()[key].default

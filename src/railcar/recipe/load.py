@@ -1,0 +1,302 @@
+"""A recipe from where the user has it: a file, a bundled name, Python values; with `--set` on top.
+
+Owns reading, overriding and writing; all faults of one recipe are raised together. What keys mean is in `schema.py`,
+where files are in `bundled.py`, rules across them in `checks.py`, the words of faults in `faults.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from railcar.errors import Fault, RecipeError
+from railcar.recipe.bundled import bundled_recipes, find_recipe, is_recipe_file
+from railcar.recipe.checks import find_conflicts
+from railcar.recipe.document import MAX_BYTES, Document, decode, dotted, read_document, write_flow
+from railcar.recipe.document import Path as KeyPath
+from railcar.recipe.faults import Finding, find_field, find_schema_faults, unknown_key
+from railcar.recipe.reference import list_keys, nested_nodes
+from railcar.recipe.schema import Node, Recipe
+
+__all__ = [
+    "bundled_recipes",
+    "find_recipe",
+    "is_recipe_file",
+    "load_recipe",
+    "read_recipe_text",
+    "recipe_to_yaml",
+]
+
+# Setting one on top of a recipe unsets the other: they are two ways to say one thing.
+ALTERNATIVES = {("training", "steps"): ("training", "epochs"), ("training", "epochs"): ("training", "steps")}
+
+Overrides = Sequence[str] | Mapping[str, Any]
+
+
+def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None, overrides: Overrides = ()) -> Recipe:
+    """The recipe of `source` with `overrides` on top, whole and checked.
+
+    `source` is the path of a `.yaml`, `.yml` or `.py` file, a bundled recipe's name, a mapping, a `Recipe`, or None
+    for the defaults. `overrides` are `"training.batch_size=256"` (values read as YAML) or a mapping from dotted keys to
+    values; they never invent keys. Of `training.steps` and `training.epochs`, overriding one unsets the other.
+
+    Raises `RecipeError` with all faults: each with its line, its key, what is wrong and the nearest valid spelling.
+    """
+    document = _open(source)
+    changes = _read_overrides(overrides)
+    found = list(document.faults) + changes.faults
+    values = document.values if isinstance(document.values, dict) else {}
+    values = _fill_empty_nodes(values, Recipe)
+    for path, value in changes.values.items():
+        _set(values, path, value)
+    recipe, findings = _validate(values)
+    found += [_place(finding, document, changes) for finding in findings]
+    if found:
+        raise RecipeError(f"{len(found)} faults in the recipe", faults=tuple(sorted(found, key=_line)))
+    return recipe
+
+
+def _line(fault: Fault) -> float:
+    """Where a fault comes in a report: in the order of the file, then what was said on the command line."""
+    line = fault.where.rpartition(":")[2]
+    return int(line) if line.isdecimal() and not fault.where.startswith("--set") else float("inf")
+
+
+def read_recipe_text(path: Path) -> str:
+    """The text of a recipe's file, with its comments. Raises `RecipeError` for what is no text or far too long."""
+    return decode(_read_bytes(path), str(path))
+
+
+def recipe_to_yaml(recipe: Recipe, comments: Mapping[str, str] | None = None) -> str:
+    """Every key of `recipe` as YAML that loads back to an equal recipe; always the same text for the same recipe.
+
+    `comments` are put behind their keys ("training.precision": "this CPU multiplies bfloat16 fastest").
+    """
+    return "\n".join(_yaml_lines(recipe, (), dict(comments or {}))) + "\n"
+
+
+def _yaml_lines(node: Node, above: tuple[str, ...], comments: dict[str, str]) -> list[str]:
+    lines: list[str] = []
+    for name in type(node).model_fields:
+        value = getattr(node, name)
+        path = (*above, name)
+        is_section = dotted(path) in list_keys() and list_keys()[dotted(path)].node is not None
+        plain = value.model_dump() if isinstance(value, Node) and not is_section else value
+        line = f"{'  ' * len(above)}{name}:" + ("" if is_section else f" {write_flow(plain)}")
+        comment = " ".join(comments.get(dotted(path), "").split())
+        lines.append(f"{line}  # {comment}" if comment else line)
+        if is_section:
+            lines += _yaml_lines(value, path, comments)
+    return lines
+
+
+# ---- sources
+
+
+def _open(source: str | Path | Mapping[str, Any] | Recipe | None) -> Document:
+    if source is None:
+        return Document("", {})
+    if isinstance(source, Recipe):
+        return Document("", source.model_dump(mode="json"))
+    if isinstance(source, Mapping):
+        return Document("", _plain_copy(source))
+    path = find_recipe(source)
+    document = _read_python(path) if path.suffix == ".py" else _read_yaml(path)
+    if not isinstance(document.values, dict):
+        problem = "is empty" if document.values is None else "is not a recipe: it has no `key: value` lines"
+        hint = "`railcar recipe show mnist` prints a recipe to start from"
+        raise RecipeError(faults=(Fault(document.where, "", problem, hint),))
+    return document
+
+
+def _read_yaml(path: Path) -> Document:
+    return read_document(_read_bytes(path), str(path))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}", hint="make the file readable") from error
+
+
+def _read_python(path: Path) -> Document:
+    """Runs the file, because the user named it, and takes its `recipe`."""
+    import runpy
+
+    try:
+        namespace = runpy.run_path(str(path), run_name="railcar_recipe")
+    except RecipeError:
+        raise
+    except SyntaxError as error:
+        raise _python_fault(path, error.lineno, f"not Python: {error.msg}") from error
+    except Exception as error:
+        import traceback
+
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = frames[-1].lineno if frames else None
+        raise _python_fault(path, line, f"{type(error).__name__}: {error}") from error
+    recipe = namespace.get("recipe")
+    if isinstance(recipe, Recipe):
+        return Document(str(path), recipe.model_dump(mode="json"))
+    if isinstance(recipe, Mapping):
+        return Document(str(path), _plain_copy(recipe))
+    problem = "does not define `recipe`" if recipe is None else f"`recipe` is a {type(recipe).__name__}"
+    raise _python_fault(path, None, problem, hint="define `recipe` as a dict or as a railcar.Recipe")
+
+
+def _python_fault(path: Path, line: int | None, what: str, hint: str = "run it with Python to see more") -> RecipeError:
+    where = f"{path}:{line}" if line else str(path)
+    return RecipeError(faults=(Fault(where, "", what, hint),))
+
+
+def _plain_copy(value: Any) -> Any:
+    """Dicts, lists and scalars, as YAML would give them; anything else as its `repr`, for validation to refuse."""
+    if isinstance(value, Node):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(key): _plain_copy(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_copy(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else repr(value)
+
+
+# ---- overrides
+
+
+@dataclass
+class _Changes:
+    """Dotted overrides, read: `words` are what the user wrote for each path."""
+
+    values: dict[KeyPath, Any]
+    words: dict[KeyPath, str]
+    faults: list[Fault]
+
+
+def _read_overrides(overrides: Overrides) -> _Changes:
+    changes = _Changes({}, {}, [])
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            changes.values[tuple(key.split("."))] = _plain_copy(value)
+    else:
+        for word in [overrides] if isinstance(overrides, str) else overrides:
+            _read_word(word, changes)
+    for path in list(changes.values):
+        if not _leads_somewhere(path):
+            del changes.values[path]
+            finding = unknown_key(path, full=True)
+            changes.faults.append(_fault_at(finding, changes.words.pop(path, "")))
+    for path, other in ALTERNATIVES.items():
+        if path in changes.values and other not in changes.values:
+            changes.values[other] = None
+    return changes
+
+
+def _read_word(word: str, changes: _Changes) -> None:
+    where = f"--set {word}"
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        changes.faults.append(Fault(where, "", "is not KEY=VALUE", "write it as in training.batch_size=256"))
+        return
+    path = tuple(key.strip().split("."))
+    try:
+        document = read_document(text, where)
+    except RecipeError as error:
+        changes.faults += [Fault(where, "", _without_place(fault), fault.hint) for fault in error.faults]
+        return
+    changes.faults += [Fault(where, "", _without_place(fault), fault.hint) for fault in document.faults]
+    changes.values[path] = document.values
+    changes.words[path] = where
+
+
+def _without_place(fault: Fault) -> str:
+    return f"{fault.key}: {fault.what}" if fault.key else fault.what
+
+
+def _leads_somewhere(path: KeyPath) -> bool:
+    if dotted(path) in list_keys():
+        return True
+    field, depth = find_field(path[:-1])
+    nodes = nested_nodes(field) if field is not None and depth == len(path) - 1 else []
+    return any(path[-1] in node.model_fields for node in nodes)
+
+
+def _set(values: dict[str, Any], path: KeyPath, value: Any) -> None:
+    for part in path[:-1]:
+        below = values.get(str(part))
+        if not isinstance(below, dict):
+            below = values[str(part)] = {}
+        values = below
+    values[str(path[-1])] = value
+
+
+# ---- validation
+
+
+def _fill_empty_nodes(values: dict[str, Any], node: type[Node]) -> dict[str, Any]:
+    """A copy in which `training:` with nothing below it (all of it commented out) is an empty mapping."""
+    filled = dict(values)
+    for name, field in node.model_fields.items():
+        below = field.annotation
+        if isinstance(below, type) and issubclass(below, Node) and name in filled:
+            value = filled[name]
+            if value is None or isinstance(value, dict):
+                filled[name] = _fill_empty_nodes(value or {}, below)
+    return filled
+
+
+def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Finding]]:
+    """The recipe and all findings; where there are some, the recipe has defaults in place of what is at fault."""
+    try:
+        recipe, findings = _to_recipe(values), []
+    except ValidationError as error:
+        findings = list(find_schema_faults(error.errors(include_url=False), values))
+        for finding in findings:
+            _drop(values, finding.path)
+        recipe = _to_recipe(values)
+    wrong = {finding.path for finding in findings}
+    # A rule is not asked about keys that are wrong already: what it would say is about a default.
+    findings += [found for found in find_conflicts(recipe) if wrong.isdisjoint((found.path, *found.others))]
+    return recipe, findings
+
+
+def _to_recipe(values: dict[str, Any]) -> Recipe:
+    # By way of JSON, because strict Python validation refuses lists for tuples and mappings for nodes, while without
+    # strictness "yes" is true, true is 1 and 3.0 is 3.
+    return Recipe.model_validate_json(json.dumps(values), strict=True)
+
+
+def _drop(values: dict[str, Any], path: KeyPath) -> None:
+    _, depth = find_field(path)
+    for part in path[: (depth or len(path)) - 1]:
+        below = values.get(str(part))
+        if not isinstance(below, dict):
+            return
+        values = below
+    values.pop(str(path[(depth or len(path)) - 1]), None)
+
+
+def _place(finding: Finding, document: Document, changes: _Changes) -> Fault:
+    for path in (finding.path, *finding.others):
+        for length in range(len(path), 0, -1):
+            if path[:length] in changes.words:
+                return _fault_at(finding, changes.words[path[:length]], key=path[:length])
+        if path in document.lines:
+            return Fault(document.place(path), dotted(finding.path), finding.what, finding.hint)
+    return Fault(document.place(finding.path), dotted(finding.path), finding.what, finding.hint)
+
+
+def _fault_at(finding: Finding, word: str, key: KeyPath | None = None) -> Fault:
+    """A fault of `--set`: the word names the key, so that it is not said twice."""
+    same = bool(word) and (key is None or key == finding.path)
+    return Fault(word, "" if same else dotted(finding.path), finding.what, finding.hint)

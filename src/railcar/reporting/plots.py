@@ -1,0 +1,291 @@
+"""Numbers to PNG files: one figure a function. Owns how plots look; computes nothing that is not in its arguments.
+
+matplotlib is imported here and nowhere else, without pyplot: no global state, no display. Colours are Okabe and Ito's
+(https://jfly.uni-koeln.de/color/), which colour-blind readers tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from numpy.typing import NDArray
+
+BLUE, ORANGE, GREEN, INK, PALE = "#0072B2", "#D55E00", "#009E73", "#222222", "#8a8a8a"
+_DPI = 110
+_MAX_TITLE_NAME = 18
+_BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#c6dcec", "#5ba3cf", "#0072B2", "#00456e"])
+
+
+def plot_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
+    """Loss and accuracy over steps, of training and, where there is one, of validation; the best of it marked.
+
+    `metrics`: rows of metrics.jsonl; keys that are absent or None are left out.
+    """
+    figure = _figure(9.6, 3.8)
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    _draw_series(loss_axes, metrics, "loss", label="training", colour=BLUE)
+    _draw_series(loss_axes, metrics, "val_loss", label="validation", colour=ORANGE, best=min)
+    _draw_series(accuracy_axes, metrics, "accuracy", label="training", colour=BLUE)
+    _draw_series(accuracy_axes, metrics, "val_accuracy", label="validation", colour=ORANGE, best=max)
+    loss_axes.set_title("Loss (lower is better)", loc="left")
+    if _spans_decades(metrics, "loss"):
+        loss_axes.set_yscale("log")
+        loss_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        loss_axes.yaxis.set_minor_locator(NullLocator())
+        loss_axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    accuracy_axes.set_title("Accuracy (higher is better)", loc="left")
+    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+    _cut_low_end(accuracy_axes, metrics)
+    for axes in (loss_axes, accuracy_axes):
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.grid(True, color="#e6e6e6", linewidth=0.8)
+        _clean(axes)
+        if axes.lines:
+            axes.legend(frameon=False)
+        else:
+            axes.text(0.5, 0.5, "nothing was logged", ha="center", color=PALE, transform=axes.transAxes)
+    _save(figure, path)
+
+
+def plot_confusion(confusion: NDArray[np.integer], class_names: Sequence[str], path: Path, *, split: str = "") -> None:
+    """The confusion matrix; the title says how many were right and what was confused most.
+
+    `confusion` int [k, k]: row is the label, column what was said. `split` ("test") is named in the title.
+    """
+    confusion = np.asarray(confusion)
+    n_classes = len(class_names)
+    size = min(max(4.6, 1.6 + 0.52 * n_classes), 10.0)
+    figure = _figure(size, size)
+    axes = figure.subplots()
+    per_row = confusion.sum(axis=1, keepdims=True)
+    shares = confusion / np.maximum(per_row, 1)
+    wrong = np.where(np.eye(n_classes, dtype=bool), 0, confusion)
+    # The diagonal would drown the mistakes: they get a scale of their own, the right ones a frame of pale grey.
+    strength = np.where(np.eye(n_classes, dtype=bool), 0.0, wrong / max(int(wrong.max(initial=0)), 1))
+    axes.imshow(strength, cmap=_BLUES, vmin=0, vmax=1.25)
+    for side in range(n_classes):
+        axes.add_patch(Rectangle((side - 0.5, side - 0.5), 1, 1, facecolor="#f0f0f0", edgecolor="none"))
+    if n_classes <= 26:
+        _write_counts(axes, confusion, shares, strength)
+    _name_ticks(axes, class_names)
+    axes.set_xlabel("the model said")
+    axes.set_ylabel("it is")
+    axes.set_title(_confusion_title(confusion, wrong, class_names, split), loc="left", fontsize=10.5)
+    _save(figure, path)
+
+
+def plot_mistakes(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    class_names: Sequence[str],
+    path: Path,
+    n: int = 24,
+    *,
+    title: str = "",
+) -> None:
+    """The first `n` of the given mistakes, in their order, each with "said 9 (87%), is 4".
+
+    `images` uint8 [n, height, width, channels], `labels` and `predicted` int [n], `probabilities` float [n, k].
+    """
+    n_shown = min(n, len(images))
+    captions = [
+        f"said {_short(class_names[int(predicted[index])])} ({probabilities[index][predicted[index]]:.0%})\n"
+        f"is {_short(class_names[int(labels[index])])} ({probabilities[index][labels[index]]:.0%})"
+        for index in range(n_shown)
+    ]
+    if n_shown == 0:
+        title = title or "No mistakes: every one was right"
+    elif not title:
+        title = f"The {n_shown} worst mistakes: what the model was surest of and wrong about"
+    _plot_grid(images[:n_shown], captions, path, title=title, n_columns=8, caption_colour=ORANGE)
+
+
+def plot_batch(images: NDArray[np.uint8], labels: NDArray[np.integer], class_names: Sequence[str], path: Path) -> None:
+    """A batch as the model gets it, up to 32 images with their labels: to see that data and labels belong together.
+
+    `images` uint8 [n, height, width, channels], `labels` int [n].
+    """
+    n_shown = min(32, len(images))
+    captions = [_short(class_names[int(label)]) for label in labels[:n_shown]]
+    title = f"A batch of training data: {n_shown} of its {len(images)} images" if n_shown < len(images) else ""
+    _plot_grid(images[:n_shown], captions, path, title=title or f"A batch of training data: {n_shown} images")
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Inches."""
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Fast compression: the smallest file would take as long as drawing it.
+    figure.savefig(path, format="png", pil_kwargs={"compress_level": 4})
+
+
+def _clean(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(PALE)
+    axes.tick_params(colors=INK, labelsize=9, color=PALE)
+
+
+def _series(metrics: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    pairs = [(row["step"], row[key]) for row in metrics if row.get(key) is not None]
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def _draw_series(
+    axes: Axes, metrics: Sequence[dict[str, Any]], key: str, *, label: str, colour: str, best: Any = None
+) -> None:
+    steps, values = _series(metrics, key)
+    if not steps:
+        return
+    is_sparse = len(steps) <= 30
+    axes.plot(
+        steps, values, color=colour, linewidth=1.6, label=label, marker="o" if is_sparse else None, markersize=3.5
+    )
+    if best is None:
+        return
+    index = values.index(best(values))
+    text = f"{values[index]:.2%}" if key.endswith("accuracy") else f"{values[index]:.4g}"
+    axes.plot(
+        steps[index],
+        values[index],
+        linestyle="none",
+        marker="*",
+        markersize=13,
+        color=colour,
+        markeredgecolor="white",
+        label=f"best: {text} at step {steps[index]:,}",
+        zorder=5,
+    )
+
+
+def _spans_decades(metrics: Sequence[dict[str, Any]], key: str) -> bool:
+    _, values = _series(metrics, key)
+    return bool(values) and min(values) > 0 and max(values) / min(values) > 20
+
+
+def _cut_low_end(axes: Axes, metrics: Sequence[dict[str, Any]]) -> None:
+    """The first steps' accuracies, near chance, would squeeze all that is of interest into the top of the plot."""
+    values = _series(metrics, "accuracy")[1] + _series(metrics, "val_accuracy")[1]
+    if len(values) < 10:
+        return
+    low = float(np.quantile(values, 0.1))
+    room = max(1.0 - low, 0.01)
+    axes.set_ylim(max(0.0, low - 0.35 * room), min(1.0, max(values)) + 0.04 * room)
+
+
+def _write_counts(
+    axes: Axes, confusion: NDArray[np.integer], shares: NDArray[np.floating], strength: NDArray[np.floating]
+) -> None:
+    size = 9 if len(confusion) <= 14 else 6.5
+    for row, column in np.argwhere(confusion > 0):
+        is_right = row == column
+        text = f"{confusion[row, column]:,}" + (f"\n{shares[row, column]:.1%}" if is_right and size == 9 else "")
+        axes.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=size - 1.5 if is_right else size,
+            color="white" if strength[row, column] > 0.6 else INK,
+        )
+
+
+def _name_ticks(axes: Axes, class_names: Sequence[str]) -> None:
+    names = [_short(name) for name in class_names]
+    is_long = max((len(name) for name in names), default=0) > 3
+    size = 9 if len(names) <= 16 else 7 if len(names) <= 40 else 4.5
+    axes.set_xticks(range(len(names)), names, rotation=90 if is_long else 0, fontsize=size)
+    axes.set_yticks(range(len(names)), names, fontsize=size)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_color("#d0d0d0")
+
+
+def _confusion_title(
+    confusion: NDArray[np.integer], wrong: NDArray[np.integer], class_names: Sequence[str], split: str
+) -> str:
+    total, n_right = int(confusion.sum()), int(np.trace(confusion))
+    if total == 0:
+        return "No images were evaluated"
+    head = f"{n_right / total:.2%} of {total:,} {split + ' ' if split else ''}images right"
+    n_worst = int(wrong.max(initial=0))
+    if n_worst == 0:
+        return f"{head}; nothing was confused"
+    row, column = divmod(int(wrong.argmax()), wrong.shape[1])
+    times = "once" if n_worst == 1 else f"{n_worst:,} times"
+    return f"{head};\nmost confused: {_short(class_names[row])} as {_short(class_names[column])} ({times})"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MAX_TITLE_NAME else name[: _MAX_TITLE_NAME - 1] + "…"
+
+
+def _plot_grid(
+    images: NDArray[np.uint8],
+    captions: Sequence[str],
+    path: Path,
+    *,
+    title: str,
+    n_columns: int = 8,
+    caption_colour: str = INK,
+) -> None:
+    """Images in rows of `n_columns`, a caption under each. Placed by hand, in inches: a layout engine takes longer."""
+    n_images = len(images)
+    n_columns = min(n_columns, max(n_images, 1))
+    n_rows = -(-n_images // n_columns)
+    n_lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    picture_width = 1.02
+    # The first image's shape is that of all: a batch has one shape.
+    picture_height = picture_width * min(max(images.shape[1] / images.shape[2], 0.3), 2.0) if n_images else 0.0
+    cell_width, cell_height = picture_width + 0.1, picture_height + 0.17 * n_lines + 0.12
+    width, height = max(n_columns * cell_width, 5.6), n_rows * cell_height + 0.45
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.text(0.11 / width, 1 - 0.12 / height, title, fontsize=10.5, va="top", color=INK)
+    margin = (width - n_columns * cell_width) / 2 + 0.05
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        row, column = divmod(index, n_columns)
+        left = (margin + column * cell_width) / width
+        bottom = 1 - (0.42 + row * cell_height + picture_height) / height
+        axes = figure.add_axes((left, bottom, picture_width / width, picture_height / height))
+        axes.set_axis_off()
+        _show(axes, image)
+        figure.text(
+            left + picture_width / width / 2,
+            bottom - 0.05 / height,
+            caption,
+            ha="center",
+            va="top",
+            fontsize=7.5,
+            color=caption_colour,
+            linespacing=1.15,
+        )
+    _save(figure, path)
+
+
+def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
+    """`image` uint8 [height, width, 1, 3 or 4]."""
+    if image.shape[-1] == 1:
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    else:
+        axes.imshow(image, interpolation="nearest")

@@ -1,0 +1,172 @@
+"""Checkpoints of one run: written whole or not at all, verified when read.
+
+A checkpoint is a folder `step-00001000/` with `variables.npz` (every variable of model and optimizer, dropout seeds
+included), `state.json` (what else training needs to go on) and `checksums.json`. It is written into a hidden folder,
+synced and renamed, so that a kill at any moment leaves the older ones untouched. What the state holds is the training
+room's business; which step is best or last is in `best.json` and `last.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.errors import CheckpointError, OutputError
+from railcar.storage.local import hash_file, sync_folder
+
+
+class Variable(Protocol):
+    """What is asked of a Keras variable."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> Any: ...
+    def assign(self, value: Any) -> Any: ...
+    def numpy(self) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint on disk. `state` is what was given to `write_checkpoint`."""
+
+    path: Path
+    step: int
+    state: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def checkpoint_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def write_checkpoint(
+    folder: Path, step: int, groups: Mapping[str, Sequence[Variable]], state: Mapping[str, Any]
+) -> Path:
+    """Write `folder/step-NNNNNNNN`. `groups` are named lists of variables ("model", "optimizer").
+
+    Raises `OutputError` when the disk is full or the folder cannot be written; older checkpoints stay as they are.
+    """
+    target = folder / checkpoint_name(step)
+    n_bytes = sum(int(np.prod(one.shape)) * 4 for group in groups.values() for one in group)
+    partial = folder / f".partial-{checkpoint_name(step)}-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        checksums = {"variables.npz": _write_variables(partial / "variables.npz", groups)}
+        text = json.dumps({"step": step, **state}, indent=1).encode()
+        checksums["state.json"] = _write_synced(partial / "state.json", text)
+        _write_synced(partial / "checksums.json", json.dumps(checksums, indent=1).encode())
+        sync_folder(partial)
+        _replace_folder(partial, target)
+        sync_folder(folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OutputError(
+            f"{target}: the checkpoint could not be written: {error.strerror or error}",
+            hint=f"it needs {n_bytes / 1e6:.0f} MB there; older checkpoints are intact, and the run can be resumed",
+        ) from error
+    return target
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Verify every checksum and read the state. Raises `CheckpointError` that names the damaged file."""
+    try:
+        checksums = json.loads((path / "checksums.json").read_bytes())
+        for name in ("variables.npz", "state.json"):
+            if hash_file(path / name) != checksums[name]:
+                raise CheckpointError(f"{path / name}: the checksum does not match; the file is damaged")
+        state = json.loads((path / "state.json").read_bytes())
+        return Checkpoint(path, int(state["step"]), state)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: the checkpoint is not whole: {error}") from error
+
+
+def find_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, or None, and a line for each newer one that is damaged."""
+    damaged: list[str] = []
+    for step in sorted(list_steps(folder), reverse=True):
+        try:
+            return read_checkpoint(folder / checkpoint_name(step)), damaged
+        except CheckpointError as error:
+            damaged.append(error.what)
+    return None, damaged
+
+
+def list_steps(folder: Path) -> list[int]:
+    """The steps of which there is a checkpoint, rising; not verified."""
+    names = [path.name for path in folder.glob("step-*")] if folder.is_dir() else []
+    return sorted(int(name[5:]) for name in names if name[5:].isdigit())
+
+
+def restore_variables(checkpoint: Checkpoint, groups: Mapping[str, Sequence[Variable]]) -> None:
+    """Assign each variable its stored value. Raises `CheckpointError` when names or shapes do not fit the model."""
+    with np.load(checkpoint.path / "variables.npz", allow_pickle=False) as stored:
+        for group, variables in groups.items():
+            for index, variable in enumerate(variables):
+                key = _key(group, index, variable)
+                if key not in stored or stored[key].shape != tuple(variable.shape):
+                    raise CheckpointError(
+                        f"{checkpoint.path}: it does not fit this model: no {key} of shape {tuple(variable.shape)}",
+                        hint="go on with the recipe that the run began with, or train anew",
+                    )
+                variable.assign(stored[key])
+
+
+def prune_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None:
+    """Delete all but the newest `keep` and the best; and what a killed save left behind."""
+    steps = list_steps(folder)
+    for step in steps[:-keep]:
+        if step != best_step:
+            shutil.rmtree(folder / checkpoint_name(step), ignore_errors=True)
+    for leftover in [*folder.glob(".partial-*"), *folder.glob(".replaced-*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _key(group: str, index: int, variable: Variable) -> str:
+    # Keras numbers the paths of a second model in one process (dropout_1/...), so only names and places are compared.
+    return f"{group}/{index:04d}/{variable.name}"
+
+
+def _write_variables(path: Path, groups: Mapping[str, Sequence[Variable]]) -> str:
+    arrays = {
+        _key(group, index, variable): np.asarray(variable)
+        for group, variables in groups.items()
+        for index, variable in enumerate(variables)
+    }
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    return hash_file(path)
+
+
+def _write_synced(path: Path, content: bytes) -> str:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashlib.sha256(content).hexdigest()
+
+
+def _replace_folder(partial: Path, target: Path) -> None:
+    if target.exists():
+        replaced = target.with_name(f".replaced-{target.name}-{os.getpid()}")
+        target.rename(replaced)
+        partial.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
+    else:
+        partial.rename(target)

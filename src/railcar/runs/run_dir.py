@@ -1,0 +1,242 @@
+"""The files of one run: where each one is, and how they are written so that a crash leaves none of them half there.
+
+Owns the folder's name, its layout and the reading and writing of its JSON. What is in a checkpoint or an artifact is
+not its business (`checkpoint.py`, `artifact/`), nor is finding runs (`index.py`). Imports no numpy and no TensorFlow.
+
+    manifest.json     written first, by `create`; says who runs it and how it ended
+    metrics.jsonl     one line a logged step, appended; a line that a crash cut is dropped
+    everything else   replaced as a whole: temporary file, fsync, rename
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from railcar import __version__
+from railcar.errors import NotFound, OutputError, RunError
+from railcar.storage.local import explain_output_errors, write_atomic
+
+MANIFEST_FORMAT = 1
+# A process that began later than this after the manifest was last written is another one with the same number.
+_CLOCK_SLACK_S = 5.0
+
+
+class RunDir:
+    """One run's folder. Making the object touches nothing; `create` makes the folder."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.recipe_path = self.path / "recipe.yaml"
+        self.manifest_path = self.path / "manifest.json"
+        self.decisions_path = self.path / "decisions.json"
+        self.splits_path = self.path / "splits.parquet"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.best_path = self.path / "best.json"
+        self.last_path = self.path / "last.json"
+        self.evaluation_path = self.path / "evaluation.json"
+        self.predictions_path = self.path / "predictions.parquet"
+        self.plots = self.path / "plots"
+        self.artifact = self.path / "artifact"
+        self.log_path = self.path / "log.txt"
+
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.path)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunDir) and other.path.absolute() == self.path.absolute()
+
+    def __hash__(self) -> int:
+        return hash(self.path.absolute())
+
+    @property
+    def name(self) -> str:
+        return self.path.absolute().name
+
+    @classmethod
+    def create(cls, runs_dir: Path | str, recipe_name: str) -> RunDir:
+        """Make `runs_dir/<recipe_name>-<YYYYMMDD-HHMMSS>-<4 hex>/`, which nobody else has, with a first manifest.
+
+        Raises `OutputError` when nothing can be written there, before anything else of a run has happened.
+        """
+        folder = Path(runs_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            run = cls(_make_unique(folder, recipe_name))
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: runs cannot be written there ({(error.strerror or str(error)).lower()})",
+                hint="name a folder that you may write to with --runs-dir (or RAILCAR_RUNS)",
+            ) from error
+        run.write_manifest(
+            {
+                "format": MANIFEST_FORMAT,
+                "name": run.name,
+                "state": "running",
+                "started": now_text(),
+                "ended": None,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "railcar": __version__,
+            }
+        )
+        return run
+
+    def is_run(self) -> bool:
+        """Whether this folder has a run's manifest."""
+        return self.manifest_path.is_file()
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Raises `NotFound` when there is none, `RunError` when it is damaged."""
+        manifest = read_json(self.manifest_path)
+        if manifest is None:
+            raise NotFound(
+                f"{self.path}: no run is there (manifest.json is missing)", hint="list runs with: railcar runs list"
+            )
+        if not isinstance(manifest, dict):
+            raise _damaged(self.manifest_path)
+        return manifest
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        write_json(self.manifest_path, manifest)
+
+    def state(self) -> str:
+        """`running`, `finished`, `interrupted` or `failed` as its manifest says; `died` when it says `running`, was
+        started on this computer, and its process is gone."""
+        manifest = self.read_manifest()
+        state = str(manifest.get("state", "unknown"))
+        if state != "running" or manifest.get("host") != socket.gethostname():
+            return state
+        pid = manifest.get("pid")
+        written_s = self.manifest_path.stat().st_mtime
+        return state if isinstance(pid, int) and _is_alive(pid, written_s) else "died"
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one line to metrics.jsonl and hand it to the system. What is not a finite number is written as null."""
+        line = json.dumps(_plain(row), allow_nan=False) + "\n"
+        with explain_output_errors(self.metrics_path), self.metrics_path.open("ab+") as file:
+            _drop_cut_line(file)
+            file.write(line.encode())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl, in order; none when there is no file. A last line that was cut is left out;
+        `RunError` for damage anywhere else."""
+        try:
+            text = self.metrics_path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        lines = text.split("\n")
+        rows: list[dict[str, Any]] = []
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise _damaged(self.metrics_path, number) from error
+            if not isinstance(row, dict):
+                raise _damaged(self.metrics_path, number)
+            rows.append(row)
+        return rows
+
+    def keep_metrics_until(self, step: int) -> None:
+        """Drop the rows of later steps: a run that goes on from a checkpoint records them again."""
+        rows = [row for row in self.read_metrics() if row.get("step", 0) <= step]
+        lines = "".join(json.dumps(_plain(row), allow_nan=False) + "\n" for row in rows)
+        write_atomic(self.metrics_path, lines.encode())
+
+
+def now_text() -> str:
+    """The time in UTC to the millisecond, as manifests have it: 2026-11-22T06:15:00.123+00:00."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace the file by `value` as a whole. Numbers that are not finite become null; numpy's become plain ones."""
+    write_atomic(path, (json.dumps(_plain(value), indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any | None:
+    """The file's content, None when there is no such file. Raises `RunError` when it is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise _damaged(path) from error
+
+
+def _make_unique(folder: Path, recipe_name: str) -> Path:
+    """`mkdir` is what makes it ours: of two that draw the same name, one fails and draws again."""
+    for _ in range(100):
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        path = folder / f"{recipe_name}-{stamp}-{secrets.token_hex(2)}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"no free name for {recipe_name}")
+
+
+def _drop_cut_line(file: Any) -> None:
+    """Cut the file back to its last whole line: what follows was being written when the computer or process died."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)
+
+
+def _plain(value: Any) -> Any:
+    """The same value in what JSON knows."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy arrays and scalars, without importing numpy
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _is_alive(pid: int, written_s: float) -> bool:
+    """Whether process `pid` is there and can be the one that wrote a file at `written_s` (seconds since 1970)."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # somebody else's process: it exists
+    began_s = _process_start_s(pid)
+    return began_s is None or began_s <= written_s + _CLOCK_SLACK_S
+
+
+def _process_start_s(pid: int) -> float | None:
+    """When the process began, in seconds since 1970; None where the system does not tell (no /proc)."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot_s = next(
+            float(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime")
+        )
+        return boot_s + float(after_name[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+
+
+def _damaged(path: Path, line: int | None = None) -> RunError:
+    place = f"{path}:{line}" if line else str(path)
+    return RunError(f"{place}: is damaged, not JSON", hint="restore it from a copy, or delete the run")

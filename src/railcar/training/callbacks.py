@@ -1,0 +1,80 @@
+"""What watches a training from the side: signals that ask it to stop, losses that are no numbers, the best score."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.errors import TrainingError
+
+
+class StopSignals:
+    """While entered, Ctrl-C and SIGTERM only set `received`; the loop then saves and ends. A second one ends at once."""
+
+    _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def exit_status(self) -> int:
+        return self._STATUS[self.received or signal.SIGINT]
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for one in self._STATUS:
+                self._before[one] = signal.signal(one, self._receive)
+        return self
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            self._restore()
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+
+    def _restore(self) -> None:
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+        self._before = {}
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+
+@dataclass
+class BestScore:
+    """Remembers the best validation. `metric` is val_loss (lower is better), val_accuracy (higher) or last (none)."""
+
+    metric: str
+    step: int | None = None
+    value: float | None = None
+
+    def improves(self, step: int, values: dict[str, float]) -> bool:
+        """Note the values of a validation after `step` steps; True when they are the best so far."""
+        if self.metric == "last":
+            return False
+        value = values[self.metric]
+        better = self.value is None or (value < self.value if self.metric == "val_loss" else value > self.value)
+        if better:
+            self.step, self.value = step, value
+        return better
+
+
+def check_losses(losses: NDArray[np.float32], first_step: int, *, saved_step: int | None, learning_rate: float) -> None:
+    """Raise `TrainingError` when a loss is not finite. `losses` [n] are those of steps first_step+1, first_step+2, ..."""
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if not bad.size:
+        return
+    kept = f"the checkpoint of step {saved_step} is intact" if saved_step else "no checkpoint was written yet"
+    raise TrainingError(
+        f"step {first_step + int(bad[0]) + 1}: the loss is {losses[bad[0]]}; training cannot go on, and {kept}",
+        hint=f"lower training.optimizer.learning_rate (now {learning_rate:g}), raise warmup_steps, "
+        "or set training.precision to float32",
+    )

@@ -1,0 +1,96 @@
+"""Device, precision and compile mode: each an automatic choice with its reason.
+
+Figures behind the choices: `docs/concepts/performance.md`. On a CPU, XLA's convolutions run at a fraction of oneDNN's,
+so a CPU is given the graph mode; bfloat16 pays where the processor multiplies it natively (AMX or AVX-512 BF16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from railcar.errors import RecipeError
+from railcar.training.hardware import cpu_flags
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An automatic choice, or the user's own: its value and why."""
+
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`device` "cpu" or "gpu"; `precision` float32, bfloat16 or float16; `compile` eager, graph or xla;
+    `steps_per_call` an int, or "auto" for as many as reach from one record to the next."""
+
+    device: Choice
+    precision: Choice
+    compile: Choice
+    steps_per_call: Choice
+
+    def choices(self) -> dict[str, Choice]:
+        return {
+            "device": self.device,
+            "training.precision": self.precision,
+            "training.compile": self.compile,
+            "training.steps_per_call": self.steps_per_call,
+        }
+
+
+def choose_runtime(*, precision: str, compile: str, steps_per_call: int | str) -> Runtime:
+    """Settle what `auto` stands for on this machine. TensorFlow is asked for its GPUs, so it is imported here."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    capability = None
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+        device = Choice("gpu", f"TensorFlow sees {len(gpus)} GPU(s); the first is {name}")
+    else:
+        device = Choice("cpu", "TensorFlow sees no GPU")
+    how = Choice(compile, "as the recipe says") if compile != "auto" else choose_compile(device.value)
+    return Runtime(
+        device=device,
+        precision=choose_precision(precision, device.value, cpu_flags(), capability),
+        compile=how,
+        steps_per_call=choose_steps_per_call(steps_per_call, how.value),
+    )
+
+
+def choose_precision(precision: str, device: str, flags: frozenset[str], capability: tuple[int, int] | None) -> Choice:
+    """`flags` are the CPU's instruction sets, `capability` the first GPU's compute capability."""
+    if precision != "auto":
+        return Choice(precision, "as the recipe says")
+    if device == "gpu":
+        if capability and capability >= (8, 0):
+            return Choice("bfloat16", f"compute capability {capability[0]}.{capability[1]} multiplies it natively")
+        if capability and capability >= (7, 0):
+            return Choice("float16", f"compute capability {capability[0]}.{capability[1]} has tensor cores for it")
+        return Choice("float32", "this GPU has no faster matrix units for 16 bits")
+    for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 BF16")):
+        if flag in flags:
+            return Choice("bfloat16", f"this processor multiplies it natively ({name})")
+    return Choice("float32", "this processor has no native bfloat16 (no AMX, no AVX-512 BF16)")
+
+
+def choose_compile(device: str) -> Choice:
+    if device == "gpu":
+        return Choice("xla", "XLA fuses the passes over memory that bound a GPU")
+    return Choice("graph", "oneDNN's kernels are several times faster than XLA's on a CPU")
+
+
+def choose_steps_per_call(steps_per_call: int | str, compile: str) -> Choice:
+    if compile == "eager":
+        if steps_per_call not in (1, "auto"):
+            raise RecipeError(
+                f"training.steps_per_call: {steps_per_call} steps in one call need a compiled step, and compile is eager",
+                hint="set training.compile to graph, or training.steps_per_call to 1",
+            )
+        return Choice(1, "eager steps run one by one")
+    if steps_per_call != "auto":
+        return Choice(int(steps_per_call), "as the recipe says")
+    return Choice("auto", "as many as take about a quarter of a second: Python costs nothing, Ctrl-C is prompt")

@@ -1,0 +1,113 @@
+"""TensorFlow, imported without its chatter. Owns the import and nothing of what is done with it.
+
+The lines that TensorFlow's C++ writes to file descriptor 2 while it loads (absl before its logger is set up, oneDNN's
+notice, CUDA libraries that it looked for in vain) go to a log or to nowhere; errors come as ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from railcar.errors import RailcarError
+from railcar.registry import check_tensorflow
+from railcar.training.hardware import cpu_flags
+
+_lock = threading.Lock()
+_is_ready = False
+
+
+def import_tensorflow(
+    log_path: Path | str | None = None, *, needed_for: str = "this command", verbose: bool = False
+) -> ModuleType:
+    """The module `tensorflow`, its devices found, nothing of it written to the user's terminal.
+
+    `verbose` lets TensorFlow log what it does, operation placement included, for `placement_logged`.
+    `log_path`: a file to which what TensorFlow said is appended; nowhere when absent. Raises `MissingExtra` when it is
+    not installed and `RailcarError` when it is but cannot be loaded. Costs 3 to 6 seconds the first time.
+    """
+    global _is_ready
+    check_tensorflow(needed_for)
+    _check_processor(cpu_flags())
+    with _lock:
+        if _is_ready:
+            return sys.modules["tensorflow"]
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose else "3")
+        with quiet_stderr(log_path):
+            module = _load()
+        _is_ready = True
+        return module
+
+
+def _check_processor(flags: frozenset[str]) -> None:
+    """TensorFlow's x86 builds end the process, with a line that would be lost, where AVX is missing."""
+    if flags and platform.machine().lower() in ("x86_64", "amd64") and "avx" not in flags:
+        raise RailcarError(
+            "this processor has no AVX instructions, which TensorFlow needs",
+            hint="use another computer; in a virtual machine, let it pass the host's processor through",
+        )
+
+
+def _load() -> ModuleType:
+    try:
+        import tensorflow as tf
+
+        # The first look at the devices is what CUDA and absl have most to say about.
+        tf.config.list_physical_devices()
+        tf.sysconfig.get_build_info()
+    except Exception as error:
+        # A broken installation fails with anything: ImportError, a protobuf TypeError, a numpy AttributeError.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise RailcarError(
+            f"TensorFlow is installed but cannot be loaded: {type(error).__name__}: {lines[0]}",
+            hint='install it afresh in a new virtual environment: pip install "railcar[cpu]"',
+        ) from error
+    return tf
+
+
+@contextlib.contextmanager
+def quiet_stderr(log_path: Path | str | None = None) -> Iterator[None]:
+    """Point file descriptor 2 at a file (appending) or at nowhere for a while; it is one for the whole process.
+
+    For what TensorFlow says below Python: when it loads, and when the first operation starts a GPU.
+    """
+    try:
+        terminal = os.dup(2)
+    except OSError:  # there is no stderr: nothing to keep quiet
+        yield
+        return
+    path = Path(log_path) if log_path else Path(os.devnull)
+    try:
+        target = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError:
+        target = os.open(os.devnull, os.O_WRONLY)
+    try:
+        sys.stderr.flush()
+        os.dup2(target, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(target)
+
+
+@contextlib.contextmanager
+def placement_logged(wanted: bool) -> Iterator[None]:
+    """While entered, and if `wanted`, TensorFlow writes the device of every operation to file descriptor 2."""
+    if not wanted:
+        yield
+        return
+    import tensorflow as tf
+
+    tf.debugging.set_log_device_placement(True)
+    try:
+        yield
+    finally:
+        tf.debugging.set_log_device_placement(False)

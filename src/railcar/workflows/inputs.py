@@ -1,0 +1,205 @@
+"""From what a user hands to `train` to a recipe and an opened data set.
+
+Owns the meaning of `railcar train ARGUMENT` (recipe file, path, bundled recipe, known set, arrays) and the defaults that
+are chosen from the data when no recipe was given. Reads no recipe file and no data itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from railcar.errors import DataError, NotFound, UsageError
+from railcar.recipe.load import bundled_recipes, load_recipe
+from railcar.recipe.schema import Recipe
+from railcar.registry import DATASETS
+
+Overrides = Sequence[str] | Mapping[str, Any]
+_RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
+ARRAYS = "arrays"
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Examples in memory: `images` [n, ...] and `labels` [n] as `data.prepare.open_arrays` takes them."""
+
+    images: Any
+    labels: Any
+
+
+@dataclass(frozen=True)
+class Input:
+    """`recipe` as far as it can be known before the data is read. `is_complete` tells whether a recipe was given (else
+    defaults are chosen from the data); `overrides` were applied and win over what is chosen later."""
+
+    recipe: Recipe
+    is_complete: bool
+    overrides: Overrides = ()
+    arrays: Arrays | None = None
+
+
+def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
+    """What `data` is: nothing, a recipe, its file or its name, a path, a known set's name, or examples in memory.
+
+    Raises `RecipeError`, `NotFound` or `UsageError`. Imports neither NumPy nor TensorFlow for names and paths.
+    """
+    if data is None:
+        sample = _with_source(load_recipe("mnist"), "mnist-sample", name="mnist-sample")
+        return Input(load_recipe(sample, overrides), is_complete=True, overrides=overrides)
+    if isinstance(data, Recipe | dict):
+        return Input(load_recipe(data, overrides), is_complete=True, overrides=overrides)
+    if isinstance(data, str | Path):
+        return _resolve_text(str(data), overrides)
+    base = load_recipe({"name": ARRAYS, "data": {"source": ARRAYS}}, overrides)
+    return Input(base, is_complete=False, overrides=overrides, arrays=read_arrays(data))
+
+
+def _resolve_text(text: str, overrides: Overrides) -> Input:
+    path = Path(text).expanduser()
+    if path.suffix.lower() in _RECIPE_SUFFIXES:
+        return Input(load_recipe(path, overrides), is_complete=True, overrides=overrides)
+    if "://" in text:
+        raise UsageError(
+            f"{text}: data at an address cannot be read yet", hint="copy it to this computer and give its path"
+        )
+    if path.exists():
+        name = "".join(one if one.isalnum() or one in "._-" else "-" for one in path.resolve().stem).strip("._-")
+        base = {"name": (name or "train")[:64], "data": {"source": text}}
+        return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
+    if text in bundled_recipes():
+        return Input(load_recipe(text, overrides), is_complete=True, overrides=overrides)
+    if text in DATASETS:
+        base = {"name": text, "data": {"source": text}}
+        return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
+    raise _nothing_called(text)
+
+
+def _nothing_called(text: str) -> NotFound:
+    from difflib import get_close_matches
+
+    names = [*bundled_recipes(), *DATASETS]
+    folder = Path(text).expanduser().parent
+    files = [str(folder / one.name) if "/" in text else one.name for one in _entries(folder)]
+    close = get_close_matches(text, [*names, *files], n=1)
+    known = f"give a file or folder that is there, or one of: {', '.join(dict.fromkeys(names))}"
+    return NotFound(
+        f"{text}: no such file or folder, and no recipe or data set of that name",
+        hint=f"did you mean {close[0]!r}?" if close else known,
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _with_source(recipe: Recipe, source: str, *, name: str) -> Recipe:
+    return recipe.model_copy(update={"name": name, "data": recipe.data.model_copy(update={"source": source})})
+
+
+def read_arrays(data: Any) -> Arrays:
+    """Examples in memory as arrays: a pair (images, labels), a pandas or polars frame with the label first and pixels
+    behind it (or a column named label), or a tf.data.Dataset of (image, label), batched or not."""
+    import numpy as np
+
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return Arrays(np.asarray(data[0]), np.asarray(data[1]))
+    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+        names = [str(one) for one in data.columns]
+        label = names.index("label") if "label" in names else 0
+        columns = list(data.columns)
+        pixels = data[[one for index, one in enumerate(columns) if index != label]]
+        return Arrays(pixels.to_numpy(), data[columns[label]].to_numpy())
+    if hasattr(data, "as_numpy_iterator"):
+        return _read_tf_dataset(data)
+    raise UsageError(
+        f"data of type {type(data).__name__} cannot be trained on",
+        hint="give a path, a name, a recipe, (images, labels), a frame or a tf.data.Dataset",
+    )
+
+
+def _read_tf_dataset(data: Any) -> Arrays:
+    import numpy as np
+
+    pairs = list(data.as_numpy_iterator())
+    if not pairs or not isinstance(pairs[0], tuple) or len(pairs[0]) != 2:
+        raise DataError("the tf.data.Dataset has no (image, label) pairs", hint="map it to (image, label) first")
+    join = np.concatenate if np.ndim(pairs[0][1]) else np.stack
+    return Arrays(join([image for image, _ in pairs]), join([label for _, label in pairs]))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Defaults for data without a recipe: nested settings, and the reason of each dotted key."""
+
+    settings: dict[str, Any]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def choose_defaults(*, image_shape: tuple[int, int, int], n_train: int) -> Chosen:
+    """A network and a length of training that suit images of `image_shape` (height, width, channels).
+
+    Blocks halve the image until about 4 to 7 pixels are left; small sets get smaller batches and more epochs.
+    """
+    side = min(image_shape[:2])
+    n_blocks = min(max(int(math.log2(max(side, 8) / 4)), 1), 5)
+    filters = [min(32 * 2**block, 128) for block in range(n_blocks)]
+    batch_size = 128 if n_train >= 4000 else 64 if n_train >= 1000 else 16
+    epochs = min(max(round(60_000 / max(n_train, 1)), 6), 40)
+    n_steps = max(1, round(n_train / batch_size * epochs))
+    left = side // 2**n_blocks
+    settings = {
+        "model": {
+            "name": "cnn",
+            "filters": filters,
+            "batch_norm": True,
+            "dropout": 0.3,
+            "global_pool": "none" if left**2 * filters[-1] <= 8192 else "average",
+            "initializer": "he_normal",
+        },
+        "training": {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 2e-3,
+                "schedule": "cosine",
+                "warmup_steps": min(max(n_steps // 10, 1), 500),
+                "weight_decay": 0.01,
+            },
+            "best": "val_accuracy",
+        },
+    }
+    reasons = {
+        "model.filters": f"{n_blocks} halvings leave {left} of {side} pixels",
+        "training.batch_size": f"{n_train:,} training images",
+        "training.epochs": f"about 60,000 images in all, at least 6 and at most 40 passes, over {n_train:,}",
+    }
+    return Chosen(settings, reasons)
+
+
+def complete_recipe(given: Input, chosen: Chosen) -> Recipe:
+    """The recipe of an input that had none: chosen defaults, then what the user set, which wins."""
+    asked = given.recipe
+    training = dict(chosen.settings["training"])
+    optimizer = dict(training["optimizer"])
+    if asked.training.steps is not None:
+        del training["epochs"]
+        training["steps"] = asked.training.steps
+        optimizer["warmup_steps"] = min(optimizer["warmup_steps"], asked.training.steps // 10)
+    if "name" in asked.training.optimizer.model_fields_set and asked.training.optimizer.name == "adam":
+        del optimizer["weight_decay"]
+    if asked.data.validation is None:
+        training["best"] = "last"
+    settings = {
+        "name": asked.name,
+        "data": {"source": asked.data.source},
+        "model": chosen.settings["model"],
+        "training": {**training, "optimizer": optimizer},
+    }
+    return load_recipe(settings, given.overrides)

@@ -1,0 +1,185 @@
+"""From a checkpoint to what a user keeps: the evaluation, the predictions, the plots and the artifact.
+
+Everything is computed in float32 by a model rebuilt from the recipe, whatever precision it was trained in, so that the
+figures are those of the artifact, on any machine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.artifact.artifact import write_artifact
+from railcar.data.types import Dataset, Split
+from railcar.errors import CheckpointError, UsageError
+from railcar.evaluation.evaluate import Evaluator
+from railcar.evaluation.metrics import describe, softmax
+from railcar.models.build import build_model, choose_scale, scale_numbers
+from railcar.recipe.schema import Recipe
+from railcar.runs.checkpoint import (
+    Checkpoint,
+    checkpoint_name,
+    find_newest,
+    list_steps,
+    read_checkpoint,
+    restore_variables,
+)
+from railcar.runs.run_dir import RunDir, read_json, write_json
+
+_N_SAMPLES = 20
+_N_MISTAKES = 24
+
+
+def build_from_recipe(recipe: Recipe, dataset: Dataset, *, precision: str) -> Any:
+    """The recipe's model for this data, in one precision."""
+    features = dataset.features
+    scale, _ = choose_scale(recipe.data.scale, features.mean)
+    mean, std = scale_numbers(scale, features.mean, features.std)
+    return build_model(
+        recipe.model.model_dump(),
+        image_shape=features.image_shape,
+        n_classes=features.n_classes,
+        mean=mean,
+        std=std,
+        precision=precision,
+        seed=recipe.seed,
+    )
+
+
+def find_checkpoint(run: RunDir, which: str | None) -> tuple[Checkpoint, list[str]]:
+    """The checkpoint called "best", "last" or by its step; None is the best if there is one, else the last. Also lines
+    about damaged ones that were passed over. Raises `CheckpointError` when there is none."""
+    steps = list_steps(run.checkpoints)
+    if which is None:
+        which = "best" if run.best_path.is_file() else "last"
+    if which == "last":
+        newest, damaged = find_newest(run.checkpoints)
+        if newest is None:
+            raise CheckpointError(
+                f"{run.path}: no whole checkpoint", hint="train it again; the first checkpoint was not reached"
+            )
+        return newest, damaged
+    if which == "best":
+        pointer = read_json(run.best_path)
+        if pointer is None:
+            raise CheckpointError(
+                f"{run.path}: no checkpoint is marked as the best", hint="use --checkpoint last, or one of its steps"
+            )
+        return read_checkpoint(run.checkpoints / pointer["checkpoint"]), []
+    if not which.isdigit():
+        raise UsageError(f"--checkpoint {which}: neither best, last nor a step", hint="for example --checkpoint last")
+    if int(which) not in steps:
+        there = ", ".join(map(str, steps)) or "none"
+        raise CheckpointError(f"{run.path}: no checkpoint of step {which}", hint=f"kept are: {there}")
+    return read_checkpoint(run.checkpoints / checkpoint_name(int(which))), []
+
+
+class Finished:
+    """A checkpoint's model in float32, with its logits for each split it was asked for."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, checkpoint: Checkpoint) -> None:
+        self.dataset = dataset
+        self.checkpoint = checkpoint
+        self.model = build_from_recipe(recipe, dataset, precision="float32")
+        restore_variables(checkpoint, {"model": self.model.variables})
+        self._evaluator = Evaluator(self.model, dataset.features.image_shape)
+        self._logits: dict[str, NDArray[np.float32]] = {}
+
+    def logits(self, split: Split) -> NDArray[np.float32]:
+        if split.name not in self._logits:
+            self._logits[split.name] = self._evaluator.logits(split)
+        return self._logits[split.name]
+
+    def evaluate(self, split: Split) -> dict[str, Any]:
+        """As evaluation.json has it."""
+        return describe(self.logits(split), split.label_array(), self.dataset.features.class_names)
+
+
+def write_results(run: RunDir, finished: Finished, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Write evaluation.json, predictions.parquet, plots/ and artifact/; returns the evaluation."""
+    splits = finished.dataset.splits
+    evaluation: dict[str, Any] = {"checkpoint": finished.checkpoint.name}
+    for name in ("test", "validation"):
+        if name in splits:
+            evaluation[name] = finished.evaluate(splits[name])
+    write_json(run.evaluation_path, evaluation)
+    shown = splits.get("test") or splits.get("validation") or splits["train"]
+    if "test" in splits:
+        write_predictions(run.predictions_path, finished, splits["test"])
+    write_run_artifact(run, finished, shown, evaluation, manifest)
+    draw_plots(run, finished, shown)
+    return evaluation
+
+
+def write_predictions(path: Path, finished: Finished, split: Split) -> None:
+    """predictions.parquet: id, label, predicted, probabilities (a list of float32), one row an example."""
+    import polars
+
+    names = np.array(finished.dataset.features.class_names)
+    logits = finished.logits(split)
+    frame = polars.DataFrame(
+        {
+            "id": [split.id_of(index) for index in range(len(split))],
+            "label": names[split.label_array()],
+            "predicted": names[logits.argmax(axis=-1)],
+            "probabilities": polars.Series(softmax(logits), dtype=polars.Array(polars.Float32, logits.shape[1])),
+        }
+    )
+    frame.write_parquet(path)
+
+
+def write_run_artifact(
+    run: RunDir, finished: Finished, split: Split, evaluation: dict[str, Any], manifest: dict[str, Any]
+) -> None:
+    rows = split.rows[np.linspace(0, len(split) - 1, min(_N_SAMPLES, len(split))).astype(int)]
+    images = np.asarray(split.images[np.sort(rows)])
+    import tensorflow as tf
+
+    expected = softmax(finished.model(tf.constant(images), training=False).numpy())
+    features = finished.dataset.features
+    metrics = {
+        name: {key: evaluation[name][key] for key in ("n", "accuracy", "loss")}
+        for name in ("test", "validation")
+        if name in evaluation
+    }
+    write_artifact(
+        run.artifact,
+        finished.model,
+        kind=features.kind,
+        class_names=features.class_names,
+        image_shape=features.image_shape,
+        samples=(images, expected),
+        facts={
+            "run": run.name,
+            "checkpoint": finished.checkpoint.name,
+            "data_fingerprint": finished.dataset.fingerprint,
+            "versions": manifest.get("versions", {}),
+            "metrics": metrics,
+        },
+    )
+
+
+def draw_plots(run: RunDir, finished: Finished, split: Split) -> None:
+    """curves.png, confusion.png, mistakes.png and batch.png under plots/."""
+    from railcar.evaluation.metrics import confusion_matrix, log_loss
+    from railcar.reporting.plots import plot_batch, plot_confusion, plot_curves, plot_mistakes
+
+    run.plots.mkdir(exist_ok=True)
+    names = finished.dataset.features.class_names
+    logits, labels = finished.logits(split), split.label_array()
+    predicted = logits.argmax(axis=-1).astype(np.int32)
+    worst = np.argsort(-log_loss(logits, labels), kind="stable")
+    worst = worst[predicted[worst] != labels[worst]][:_N_MISTAKES]
+    plot_curves(run.read_metrics(), run.plots / "curves.png")
+    plot_confusion(confusion_matrix(labels, predicted, len(names)), names, run.plots / "confusion.png")
+    images = np.asarray(split.images[split.rows[worst]])
+    probabilities = softmax(logits[worst]) if len(worst) else np.empty((0, len(names)), np.float32)
+    plot_mistakes(images, labels[worst], predicted[worst], probabilities, names, run.plots / "mistakes.png")
+    train = finished.dataset.splits["train"]
+    rows = train.rows[:40]
+    plot_batch(np.asarray(train.images[rows]), np.asarray(train.labels[rows]), names, run.plots / "batch.png")
+
+
