@@ -33,14 +33,18 @@ NOTICE = "<!-- Made by docs/generate_reference.py from the code: change it there
 # ---- commands
 
 
+COMMANDS_INTRODUCTION = """\
+Results go to stdout; progress, notes and errors to stderr. An error is a line `error: ...` and mostly a line
+`hint: ...` that mends it; `--verbose` shows the traceback too. The exit status is 0 when it is done, 1 when it failed,
+2 when the words or the recipe are wrong, 130 after Ctrl-C and 143 after SIGTERM."""
+
+
 def write_commands() -> str:
     """The page of all commands."""
     parts = [
         NOTICE,
         "# Commands",
-        "Results go to stdout; progress, notes and errors to stderr. Exit status: 0 done; 1 it failed; 2 the words or the "
-        "recipe are wrong; 130 Ctrl-C and 143 SIGTERM. An error is a line `error: ...` and mostly a line `hint: ...`; "
-        "`--verbose` shows the traceback too.",
+        COMMANDS_INTRODUCTION,
     ]
     context = click.Context(railcar_command, info_name="railcar", **railcar_command.context_settings)
     parts += _command_section(railcar_command, context, level=2)
@@ -106,8 +110,8 @@ Schema, from which editors complete and check.
 `--set "model.filters=[16, 32]"`. The value is read as YAML; keys that do not exist are refused. `training.steps` and
 `training.epochs` are two ways to say one thing: setting one of them with `--set` unsets the other.
 
-Of YAML, a recipe takes mappings, lists, text, numbers, `true`, `false` and `null`. `yes`, `no`, `on` and `off` are text,
-`1e-4` is a number; tags, anchors and aliases are refused."""
+Of YAML, a recipe takes mappings, lists, text, numbers, `true`, `false` and `null`. `yes`, `no`, `on` and `off` are
+text, `1e-4` is a number; tags, anchors and aliases are refused."""
 
 
 def write_recipe() -> str:

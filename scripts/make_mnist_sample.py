@@ -50,7 +50,8 @@ def main() -> None:
             name = f"{NAMES[side]}-{what}-idx{rank}-ubyte.xz"
             (target / name).write_bytes(packed)
             n_bytes += len(packed)
-            print(f"{name}: {array.shape}, {len(packed):,} bytes, content sha256 {hashlib.sha256(array).hexdigest()}")
+            sha256 = hashlib.sha256(array.tobytes()).hexdigest()
+            print(f"{name}: {array.shape}, {len(packed):,} bytes, content sha256 {sha256}")
     print(f"{n_bytes:,} bytes in all")
     if n_bytes > MAX_BYTES:
         sys.exit(f"more than {MAX_BYTES:,} bytes: lower N_TRAIN")

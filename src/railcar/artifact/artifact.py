@@ -39,7 +39,8 @@ class Artifact:
         """The keras.Model, uncompiled. Raises `ArtifactError` when Keras cannot read it."""
         import keras
 
-        import railcar.layers.images  # registers the layers of ours  # noqa: F401
+        import railcar.layers.images
+        import railcar.layers.norm  # both register layers of ours  # noqa: F401
 
         try:
             return keras.models.load_model(self.path / "model.keras", compile=False, safe_mode=True)

@@ -146,7 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _start_fast() -> None:
     """Spare a short command what only a long-lived program needs: together a third of the time that a fault takes."""
     # Collections while modules are imported find nothing, and the last ones at exit free what the system frees anyway.
-    gc.set_threshold(100_000, 20, 20)
+    # Ten thousand, not more: in a training, arrays may hang on cycles that only a collection takes apart.
+    gc.set_threshold(10_000, 10, 10)
     atexit.register(gc.freeze)
     # Plugins of pydantic are none of ours, and it would look through every installed package for them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

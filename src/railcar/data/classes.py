@@ -32,7 +32,8 @@ def index_labels(labels: Mapping[str, NDArray], *, where: str) -> tuple[tuple[st
         if strange.any():
             row = int(np.flatnonzero(strange)[0])
             raise DataError(
-                f"{where}: the {side} side has the label {values[row]!s} (example {row}), which no training example has",
+                f"{where}: the {side} side has the label {values[row]!s} (example {row}), "
+                "which no training example has",
                 hint=f"remove those examples or add some to the training side; it has: {list_names(class_names)}",
             )
         indices[side] = found.astype(np.int32)

@@ -78,7 +78,9 @@ def detect_form(path: Path) -> tuple[str, str]:
     hint = "give an image folder, a .csv, an .npz, or a folder of IDX files"
     if "-ubyte" in name:
         hint = f"give the folder that holds it: {path.parent}"
-    raise DataError(f"{path}: not a form of data that railcar reads (a file of {path.stat().st_size:,} bytes)", hint=hint)
+    raise DataError(
+        f"{path}: not a form of data that railcar reads (a file of {path.stat().st_size:,} bytes)", hint=hint
+    )
 
 
 def _detect_folder(path: Path) -> tuple[str, str]:

@@ -28,12 +28,13 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def hash_examples(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """uint64 [n]: a hash of each example's bytes; equal images have equal hashes wherever they stand.
 
-    Each 8-byte word is mixed with a key of its position, and the results are added.
+    Each 8-byte word is mixed with two keys of its position, and the results are added.
     """
     n = len(images)
     n_bytes = int(np.prod(images.shape[1:]))
     n_words = -(-n_bytes // WORD_BYTES)
     keys = mix((np.arange(n_words, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
+    factors = mix(keys) | np.uint64(1)
     hashes = np.empty(n, np.uint64)
     n_rows = max(1, BLOCK_BYTES // max(n_bytes, 1))
     padded = np.zeros((n_rows, n_words * WORD_BYTES), np.uint8)
@@ -45,7 +46,7 @@ def hash_examples(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
         words *= _MIX_1
         np.right_shift(words, np.uint64(32), out=shifted)
         words ^= shifted
-        words *= _MIX_2
+        words *= factors
         hashes[start:stop] = words.sum(axis=1, dtype=np.uint64)
     return mix(hashes)
 

@@ -95,7 +95,9 @@ def open_arrays(
 
 def _check_codes(values: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
     if not np.issubdtype(values.dtype, np.integer):
-        raise DataError("labels are not integers, but class names are given", hint="give indices, or leave the names out")
+        raise DataError(
+            "labels are not integers, but class names are given", hint="give indices, or leave the names out"
+        )
     if values.min() < 0 or values.max() >= n_classes:
         wrong = int(np.flatnonzero((values < 0) | (values >= n_classes))[0])
         raise DataError(
@@ -166,7 +168,9 @@ def _resize(raw: RawData, image_size: tuple[int, int]) -> RawData:
     from railcar.layers.images import resize_images
 
     def resize_side(split: RawSplit) -> RawSplit:
-        blocks = [resize_images(split.images[i : i + 1024], image_size) for i in range(0, len(split.images), 1024)]
+        blocks = [
+            np.asarray(resize_images(split.images[i : i + 1024], image_size)) for i in range(0, len(split.images), 1024)
+        ]
         return RawSplit(np.concatenate(blocks), split.labels, split.ids)
 
     sides = {name: resize_side(split) for name, split in raw.sides.items()}

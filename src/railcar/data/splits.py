@@ -59,9 +59,7 @@ def split_sides(
     return splits
 
 
-def draw_rows(
-    hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
-) -> dict[str, NDArray[np.int64]]:
+def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]) -> dict[str, NDArray[np.int64]]:
     """Row numbers, int64 and ascending, of "train" and of each side in `shares`; every row is on one side.
 
     Fractions: a seeded hash of the example decides, so that data added later moves nobody and equal examples stay
@@ -73,7 +71,7 @@ def draw_rows(
     fractions = {name: share for name, share in shares.items() if isinstance(share, float)}
     if sum(fractions.values()) >= 1:
         raise DataError(
-            f"data.{' and data.'.join(fractions)} leave nothing to train on: {sum(fractions.values()):g} of the examples",
+            f"data.{' and data.'.join(fractions)} leave nothing to train on: together {sum(fractions.values()):g}",
             hint="choose fractions that add up to less than 1",
         )
     # The test side takes the low end and validation the high end, so that changing one leaves the other alone.

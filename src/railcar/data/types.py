@@ -1,10 +1,10 @@
 """What data looks like between a source and a model: plain frozen records, no reading and no TensorFlow.
 
-    RawData     what a source read           sides as the source has them, class names, warnings
-    Prepared    the same, on disk            memory-mapped, fingerprinted, reused
-    Split       one side of a Prepared       rows into the memory map: nothing is copied
-    Dataset     the three splits a run uses  train, validation, test, and what the model must know of them
-    ReadOptions what a reader is told        sizes, limits, and where large arrays may go
+RawData     what a source read           sides as the source has them, class names, warnings
+Prepared    the same, on disk            memory-mapped, fingerprinted, reused
+Split       one side of a Prepared       rows into the memory map: nothing is copied
+Dataset     the three splits a run uses  train, validation, test, and what the model must know of them
+ReadOptions what a reader is told        sizes, limits, and where large arrays may go
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
 
 Progress = Callable[[str, int, int], None]
 """Called as work goes on, with what is done ("reading images"), how many are done, and of how many."""

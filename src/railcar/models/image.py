@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from railcar.layers.images import ResizeImages, ScaleImages
+from railcar.layers.norm import FusedBatchNormalization
 
 layers = keras.layers
 
@@ -71,7 +72,7 @@ def build_cnn(
             conv["activation"] = activation
         hidden = layers.Conv2D(n_filters, **conv, **weights(), name=f"conv{number}")(hidden)
         if batch_norm:
-            hidden = layers.BatchNormalization(momentum=0.9, dtype=dtype, name=f"norm{number}")(hidden)
+            hidden = FusedBatchNormalization(momentum=0.9, dtype=dtype, name=f"norm{number}")(hidden)
             hidden = layers.Activation(activation, dtype=dtype, name=f"activation{number}")(hidden)
         if pool != "none":
             pooling = layers.MaxPooling2D if pool == "max" else layers.AveragePooling2D

@@ -80,7 +80,7 @@ def _optimizer_fits(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(
             ("training", "optimizer", "warmup_steps"),
             f"must be less than training.steps ({steps}), got {optimizer.warmup_steps}",
-            f"a tenth of the steps is usual: {steps // 10}",
+            f"set training.optimizer.warmup_steps to {steps // 10}",
             others=(("training", "steps"),),
         )
     if optimizer.weight_decay and optimizer.name == "adam":

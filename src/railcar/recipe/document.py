@@ -61,7 +61,7 @@ def read_document(content: bytes | str, where: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark is not None else ""
-        raise _fault(f"{where}{line}", f"not YAML: {error.problem or error.context}", _hint_of(error)) from error
+        raise _fault(f"{where}{line}", f"not YAML: {error.problem or error.context}", _hint_of(error, text)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position if isinstance(error.position, int) else 0) + 1
         raise _fault(f"{where}:{line}", "has a character that YAML does not allow", "save it as plain text") from error
@@ -81,11 +81,12 @@ def decode(content: bytes | str, where: str) -> str:
         raise _fault(f"{where}:{line}", "is not UTF-8 text", "save the file as UTF-8") from error
 
 
-def _hint_of(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or ""
-    if "\\t" in problem or "tab" in problem:
+def _hint_of(error: yaml.MarkedYAMLError, text: str) -> str:
+    lines = text.splitlines()
+    mark = error.problem_mark
+    if mark is not None and mark.line < len(lines) and "\t" in lines[mark.line]:
         return "indent with spaces, not with tabs"
-    if "mapping values are not allowed" in problem:
+    if "mapping values are not allowed" in (error.problem or ""):
         return "put text that has a colon in quotes, and give each key its own line"
     return "`railcar recipe show mnist` prints a recipe to start from"
 

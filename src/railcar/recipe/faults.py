@@ -42,6 +42,26 @@ def find_schema_faults(errors: Iterable[ErrorDetails], values: dict[str, Any]) -
             yield _explain(path, group[0], _value_at(values, path))
 
 
+def find_unwritable(values: Any, path: Path = ()) -> Iterator[Finding]:
+    """What no file could hold, and pydantic would stumble over: half characters, and numbers that fit no machine."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from (
+                [unknown_key((*path, key))] if _has_half_characters(key) else find_unwritable(value, (*path, key))
+            )
+    elif isinstance(values, list):
+        for value in values:
+            yield from (Finding(path, finding.what, finding.hint) for finding in find_unwritable(value, path))
+    elif isinstance(values, str) and _has_half_characters(values):
+        yield Finding(path, f"must be text that UTF-8 can write, got {shown(values)}")
+    elif isinstance(values, int) and values.bit_length() > 64:
+        yield Finding(path, "must be a smaller number: this one is beyond 64 bits")
+
+
+def _has_half_characters(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _is_missing_key(path: Path, error: ErrorDetails) -> bool:
     """A key is missing in a mapping that is one of a field's kinds (not: an item in a list)."""
     return error["type"] == "missing" and find_field(path)[1] < len(path)
@@ -53,7 +73,9 @@ def unknown_key(path: Path, *, full: bool = False) -> Finding:
     keys = list_keys()
     siblings = [info.path[-1] for info in keys.values() if list(info.path[:-1]) == above]
     if not siblings:
-        field, _ = find_field(tuple(above))
+        field, depth = find_field(tuple(above))
+        if field is not None and not nested_nodes(field):
+            return Finding(path, "unknown key", f"{dotted(tuple(above[:depth]))} has no keys of its own")
         siblings = [key for node in (nested_nodes(field) if field else []) for key in node.model_fields]
     prefix = f"{dotted(tuple(above))}." if full and above else ""
     return Finding(path, "unknown key", _nearest_key(name, dotted(tuple(above)), siblings, list(keys), prefix))
@@ -133,12 +155,13 @@ def _words(error: ErrorDetails) -> str:
         "bool_type": "must be true or false",
         "string_type": "must be text",
         "finite_number": "must be a finite number",
-        "greater_than_equal": "must be at least {ge:g}",
-        "greater_than": "must be more than {gt:g}",
-        "less_than_equal": "must be at most {le:g}",
-        "less_than": "must be less than {lt:g}",
+        "greater_than_equal": "must be at least {ge}",
+        "greater_than": "must be more than {gt}",
+        "less_than_equal": "must be at most {le}",
+        "less_than": "must be less than {lt}",
         "string_too_long": "must have at most {max_length} characters",
     }
+    bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in bounds.items()}
     return words[kind].format(**bounds) if kind in words else f"is not valid ({error['msg'].lower()})"
 
 

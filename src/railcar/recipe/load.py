@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from railcar.errors import Fault, RecipeError
 from railcar.recipe.bundled import bundled_recipes, find_recipe, is_recipe_file
 from railcar.recipe.checks import find_conflicts
-from railcar.recipe.document import MAX_BYTES, Document, decode, dotted, read_document, write_flow
+from railcar.recipe.document import MAX_BYTES, MAX_DEPTH, Document, decode, dotted, read_document, write_flow
 from railcar.recipe.document import Path as KeyPath
-from railcar.recipe.faults import Finding, find_field, find_schema_faults, unknown_key
+from railcar.recipe.faults import Finding, find_field, find_schema_faults, find_unwritable, unknown_key
 from railcar.recipe.reference import list_keys, nested_nodes
 from railcar.recipe.schema import Node, Recipe
 
@@ -57,7 +57,9 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None, override
     recipe, findings = _validate(values)
     found += [_place(finding, document, changes) for finding in findings]
     if found:
-        raise RecipeError(f"{len(found)} faults in the recipe", faults=tuple(sorted(found, key=_line)))
+        found.sort(key=_line)
+        listed = "; ".join(str(fault) for fault in found)
+        raise RecipeError(f"{len(found)} faults in the recipe: {listed}", faults=tuple(found))
     return recipe
 
 
@@ -102,7 +104,7 @@ def _open(source: str | Path | Mapping[str, Any] | Recipe | None) -> Document:
     if source is None:
         return Document("", {})
     if isinstance(source, Recipe):
-        return Document("", source.model_dump(mode="json"))
+        return Document("", _dump(source))
     if isinstance(source, Mapping):
         return Document("", _plain_copy(source))
     path = find_recipe(source)
@@ -134,6 +136,8 @@ def _read_python(path: Path) -> Document:
         namespace = runpy.run_path(str(path), run_name="railcar_recipe")
     except RecipeError:
         raise
+    except SystemExit as error:
+        raise _python_fault(path, None, "ends the program instead of defining `recipe`") from error
     except SyntaxError as error:
         raise _python_fault(path, error.lineno, f"not Python: {error.msg}") from error
     except Exception as error:
@@ -144,9 +148,9 @@ def _read_python(path: Path) -> Document:
         raise _python_fault(path, line, f"{type(error).__name__}: {error}") from error
     recipe = namespace.get("recipe")
     if isinstance(recipe, Recipe):
-        return Document(str(path), recipe.model_dump(mode="json"))
+        return Document(str(path), _dump(recipe))
     if isinstance(recipe, Mapping):
-        return Document(str(path), _plain_copy(recipe))
+        return Document(str(path), _plain_copy(recipe, str(path)))
     problem = "does not define `recipe`" if recipe is None else f"`recipe` is a {type(recipe).__name__}"
     raise _python_fault(path, None, problem, hint="define `recipe` as a dict or as a railcar.Recipe")
 
@@ -156,19 +160,30 @@ def _python_fault(path: Path, line: int | None, what: str, hint: str = "run it w
     return RecipeError(faults=(Fault(where, "", what, hint),))
 
 
-def _plain_copy(value: Any) -> Any:
-    """Dicts, lists and scalars, as YAML would give them; anything else as its `repr`, for validation to refuse."""
+def _plain_copy(value: Any, where: str = "", path: KeyPath = ()) -> Any:
+    """Dicts, lists and scalars, as YAML would give them. Raises `RecipeError` for what YAML could not."""
     if isinstance(value, Node):
-        return value.model_dump(mode="json")
+        return _dump(value)
+    if len(path) > MAX_DEPTH:
+        what = f"nested more than {MAX_DEPTH} levels deep"
+        raise RecipeError(faults=(Fault(where, str(path[0]), what, "no recipe needs that"),))
     if isinstance(value, Mapping):
-        return {str(key): _plain_copy(item) for key, item in value.items()}
+        return {str(key): _plain_copy(item, where, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain_copy(item) for item in value]
+        return [_plain_copy(item, where, (*path, index)) for index, item in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
         return str(value)
-    return value.item() if hasattr(value, "item") else repr(value)
+    if hasattr(value, "tolist"):  # a NumPy scalar or array
+        return _plain_copy(value.tolist(), where, path)
+    what = f"must be text, a number, a list or a mapping, got a {type(value).__name__}"
+    raise RecipeError(faults=(Fault(where, dotted(path), what, "use plain values"),))
+
+
+def _dump(node: Node) -> dict[str, Any]:
+    # Without warnings: a copy that was updated with faulty values is validated afterwards, with better words.
+    return node.model_dump(mode="json", warnings=False)
 
 
 # ---- overrides
@@ -187,7 +202,8 @@ def _read_overrides(overrides: Overrides) -> _Changes:
     changes = _Changes({}, {}, [])
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
-            changes.values[tuple(key.split("."))] = _plain_copy(value)
+            path = tuple(key.split("."))
+            changes.values[path] = _plain_copy(value, "", path)
     else:
         for word in [overrides] if isinstance(overrides, str) else overrides:
             _read_word(word, changes)
@@ -203,7 +219,7 @@ def _read_overrides(overrides: Overrides) -> _Changes:
 
 
 def _read_word(word: str, changes: _Changes) -> None:
-    where = f"--set {word}"
+    where = f"--set {word if len(word) <= 60 else f'{word[:57]}...'}"
     key, equals, text = word.partition("=")
     if not equals or not key:
         changes.faults.append(Fault(where, "", "is not KEY=VALUE", "write it as in training.batch_size=256"))
@@ -257,12 +273,14 @@ def _fill_empty_nodes(values: dict[str, Any], node: type[Node]) -> dict[str, Any
 
 def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Finding]]:
     """The recipe and all findings; where there are some, the recipe has defaults in place of what is at fault."""
+    findings = list(find_unwritable(values))
+    _drop(values, findings)
     try:
-        recipe, findings = _to_recipe(values), []
+        recipe = _to_recipe(values)
     except ValidationError as error:
-        findings = list(find_schema_faults(error.errors(include_url=False), values))
-        for finding in findings:
-            _drop(values, finding.path)
+        invalid = list(find_schema_faults(error.errors(include_url=False), values))
+        _drop(values, invalid)
+        findings += invalid
         recipe = _to_recipe(values)
     wrong = {finding.path for finding in findings}
     # A rule is not asked about keys that are wrong already: what it would say is about a default.
@@ -276,24 +294,25 @@ def _to_recipe(values: dict[str, Any]) -> Recipe:
     return Recipe.model_validate_json(json.dumps(values), strict=True)
 
 
-def _drop(values: dict[str, Any], path: KeyPath) -> None:
-    _, depth = find_field(path)
-    for part in path[: (depth or len(path)) - 1]:
-        below = values.get(str(part))
-        if not isinstance(below, dict):
-            return
-        values = below
-    values.pop(str(path[(depth or len(path)) - 1]), None)
+def _drop(values: dict[str, Any], findings: list[Finding]) -> None:
+    """Takes out what is at fault; of a field that holds a mapping, such as `{last: 0}`, all of it."""
+    for path in (finding.path for finding in findings):
+        depth = find_field(path)[1] or len(path)
+        node: Any = values
+        for part in path[: depth - 1]:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(path[depth - 1], None)
 
 
 def _place(finding: Finding, document: Document, changes: _Changes) -> Fault:
+    """Where a finding comes from: the words on the command line before the file that they change."""
     for path in (finding.path, *finding.others):
         for length in range(len(path), 0, -1):
             if path[:length] in changes.words:
                 return _fault_at(finding, changes.words[path[:length]], key=path[:length])
-        if path in document.lines:
-            return Fault(document.place(path), dotted(finding.path), finding.what, finding.hint)
-    return Fault(document.place(finding.path), dotted(finding.path), finding.what, finding.hint)
+    place = next((path for path in (finding.path, *finding.others) if path in document.lines), finding.path)
+    return Fault(document.place(place), dotted(finding.path), finding.what, finding.hint)
 
 
 def _fault_at(finding: Finding, word: str, key: KeyPath | None = None) -> Fault:

@@ -150,7 +150,7 @@ def _describe_scalar(annotation: Any, metadata: tuple[Any, ...]) -> str:
             bounds |= {name: getattr(one, name) for name in ("ge", "gt", "le", "lt") if hasattr(one, name)}
     words = _SCALARS[annotation]
     if "gt" in bounds and "lt" in bounds:
-        return f"{words} between {bounds['gt']:g} and {bounds['lt']:g}"
+        return f"{words} between {write_flow(bounds['gt'])} and {write_flow(bounds['lt'])}"
     phrases = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-    limits = [f"{phrase} {bounds[name]:g}" for name, phrase in phrases.items() if name in bounds]
+    limits = [f"{phrase} {write_flow(bounds[name])}" for name, phrase in phrases.items() if name in bounds]
     return f"{words} ({', '.join(limits)})" if limits and annotation in (int, float) else words

@@ -143,7 +143,7 @@ class Training(Node):
 class Recipe(Node):
     """Everything that decides a run's result, apart from the data's content and the machine."""
 
-    name: str = Field("train", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)] = "train"
     """Starts the name of the run's folder."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of the weights, the order of the data, dropout and the splits."""

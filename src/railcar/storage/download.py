@@ -89,6 +89,7 @@ def _copy(url: str, write, *, timeout_s: float, label: str, hint: str) -> str:
             if n_bytes and n_done < n_bytes:
                 raise NotFound(f"{url}: the connection broke after {n_done:,} of {n_bytes:,} bytes", hint=hint)
     except urllib.error.HTTPError as error:
+        error.close()
         raise NotFound(f"{url} answered {error.code} {error.reason}", hint=hint) from error
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         reason = getattr(error, "reason", error)

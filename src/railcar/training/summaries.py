@@ -50,7 +50,7 @@ class Summaries:
     def activations(self, model: keras.Model, images: NDArray[np.uint8], step: int) -> None:
         """Of each layer's output for `images` (uint8 [n, height, width, channels], the first 64 of them): a histogram
         and the share of values that are zero. Layers inside a model inside the model are left out."""
-        names, compute = self._watch(model)
+        names, compute = self._watch(model, images.shape[1:])
         if not names:
             return
         with self._writer.as_default(step=step):
@@ -63,7 +63,7 @@ class Summaries:
         """A histogram of each of the model's variables."""
         with self._writer.as_default(step=step):
             for variable in model.weights:
-                values = np.asarray(keras.ops.convert_to_numpy(variable)).ravel()
+                values = np.asarray(tf.convert_to_tensor(variable)).ravel()
                 _write_histogram(f"weights/{variable.path}", values)
 
     def graph(self, model: keras.Model) -> None:
@@ -102,18 +102,20 @@ class Summaries:
     def close(self) -> None:
         self._writer.close()
 
-    def _watch(self, model: keras.Model) -> tuple[list[str], Any]:
-        """Names of layers, and a compiled function from images to their outputs in float32, made once a model."""
+    def _watch(self, model: keras.Model, image_shape: tuple[int, ...]) -> tuple[list[str], Any]:
+        """Names of layers, and a compiled function from images to their outputs in float32, compiled once a model."""
         if model is not self._seen_model:
             outputs = _float_outputs(model)
             compute = None
             if outputs:
-                inner = keras.Model(model.inputs, list(outputs.values()))
+                inner = keras.Model(model.input, list(outputs.values()))
 
                 def call(images: Any) -> list[Any]:
                     return [tf.cast(values, tf.float32) for values in inner(images, training=False)]
 
-                compute = tf.function(call, autograph=False)
+                signature = [tf.TensorSpec((None, *image_shape), tf.uint8)]
+                traced: Any = tf.function(call, input_signature=signature, autograph=False)
+                compute = traced.get_concrete_function()
             self._watched = (list(outputs), compute)
             self._seen_model = model
         return self._watched

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import mmap
 import zlib
 from pathlib import Path
 
@@ -26,9 +27,13 @@ SIDE_NAMES = {"train": "train", "validation": "validation", "val": "validation",
 LABEL_NAMES = ("label", "labels", "class", "target")
 SEPARATORS = (",", ";", "\t")
 MAX_LABEL = 999
+LINE_HINT = "each line is a label and its pixels: 5,0,0,12,255,..."
 MAX_CELL = 30
 GZIP_MAGIC = b"\x1f\x8b"
 BOM = b"\xef\xbb\xbf"
+HEAD_BYTES = 1 << 16
+
+Content = bytes | mmap.mmap
 
 
 def find_csv_sides(path: Path) -> dict[str, Path]:
@@ -73,20 +78,16 @@ def read_csv(path: Path, label: str | None = None) -> tuple[NDArray[np.uint8], N
     first = _first_line(content)
     separator = max(SEPARATORS, key=first.count)
     if separator not in first:
-        raise DataError(f"{path}: line 1 has no commas", hint="each line is a label and its pixels: 5,0,0,12,255,...")
+        raise DataError(f"{path}: line 1 has no commas", hint=LINE_HINT)
     if separator != ",":
         notes.append(f"{path.name}: fields are separated by {separator!r}")
-    fields = next(csv.reader([first], delimiter=separator))
+    fields = _split_header(path, first, separator)
     has_header = not all(_is_number(field) for field in fields)
     column, why = _find_label(path, fields, has_header, label)
     notes.append(f"{path.name}: {'with' if has_header else 'no'} header; {why}")
-    n_pixels = len(fields) - 1
-    shape = find_image_shape(n_pixels, f"{path}: {len(fields)} columns")
-    table = None
-    if separator == ",":
-        start = content.index(b"\n") + 1 if has_header and b"\n" in content else 0
-        table = parse_digits(memoryview(content)[start:], len(fields))
-    if table is None or len(table) == 0:
+    shape = find_image_shape(len(fields) - 1, f"{path}: line 1 has {len(fields)} columns")
+    table = read_plain_table(content, len(fields), has_header=has_header) if separator == "," else None
+    if table is None:
         table, labels = _read_carefully(path, content, separator, has_header, len(fields), column)
     else:
         labels = table[:, column].astype(np.int64)
@@ -94,12 +95,26 @@ def read_csv(path: Path, label: str | None = None) -> tuple[NDArray[np.uint8], N
     return np.ascontiguousarray(pixels).reshape(len(table), *shape), labels, notes
 
 
-def read_content(path: Path) -> tuple[bytes, list[str]]:
+def read_plain_table(content: Content, n_fields: int, *, has_header: bool) -> NDArray[np.uint8] | None:
+    """uint8 [n_lines, n_fields] when every line is digits and commas; None when it is not, or when there are none."""
+    if content.find(b"\r\n", 0, HEAD_BYTES) >= 0:
+        content = bytes(content).replace(b"\r\n", b"\n")
+    start = 0
+    if has_header:
+        start = content.find(b"\n") + 1
+        if start == 0:
+            return None
+    return parse_digits(content, start, n_fields)
+
+
+def read_content(path: Path) -> tuple[Content, list[str]]:
     """The bytes of a CSV, unpacked and without a byte-order mark, and notes. Refuses what is no CSV at all."""
     notes: list[str] = []
     try:
-        content = path.read_bytes()
-        if content.startswith(GZIP_MAGIC):
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(head) == HEAD_BYTES else head
+        if head.startswith(GZIP_MAGIC):
             content = gzip.decompress(content)
             if not path.name.lower().endswith(".gz"):
                 notes.append(f"{path.name}: packed with gzip, though its name does not say so")
@@ -107,29 +122,39 @@ def read_content(path: Path) -> tuple[bytes, list[str]]:
         raise DataError(f"{path}: truncated or damaged: {error}", hint="fetch the file again") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         try:
-            content = content.decode("utf-16").encode()
+            content = bytes(content).decode("utf-16").encode()
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: neither UTF-8 nor whole UTF-16", hint="save the file as UTF-8") from error
         notes.append(f"{path.name}: decoded from UTF-16")
-    content = content.removeprefix(BOM)
-    head = content[:512].lstrip().lower()
-    if not content.strip():
-        raise DataError(f"{path}: the file is empty", hint="each line is a label and its pixels: 5,0,0,12,255,...")
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise DataError(f"{path}: an HTML page, not a CSV", hint="the download was a web page; fetch the file itself")
-    if head.startswith(b"version https://git-lfs"):
-        raise DataError(f"{path}: a git-LFS pointer, not the data", hint="run `git lfs pull` where it came from")
-    if b"\0" in content:
-        line = content.count(b"\n", 0, content.index(b"\0")) + 1
-        raise DataError(f"{path}: line {line}: a NUL byte", hint="the file is binary or damaged; export it again")
+    if content[: len(BOM)] == BOM:
+        content = content[len(BOM) :]
+    _check_csv(path, content[:HEAD_BYTES])
     return content, notes
 
 
-def _first_line(content: bytes) -> str:
+def _check_csv(path: Path, head: bytes) -> None:
+    """Refuse what is not a CSV by its first bytes."""
+    start = head.lstrip().lower()
+    if not start:
+        raise DataError(f"{path}: the file is empty", hint=LINE_HINT)
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(f"{path}: an HTML page, not a CSV", hint="the download was a web page; fetch the file itself")
+    if start.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path}: a git-LFS pointer, not the data", hint="run `git lfs pull` where it came from")
+
+
+def _first_line(content: Content) -> str:
     end = content.find(b"\n")
     return content[: end if end >= 0 else len(content)].decode("utf-8", "replace").rstrip("\r")
+
+
+def _split_header(path: Path, first: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([first], delimiter=separator, strict=True, skipinitialspace=True))
+    except csv.Error as error:
+        raise DataError(f"{path}: line 1: {error}", hint="a quote on that line is never closed") from error
 
 
 def _is_number(field: str) -> bool:
@@ -161,10 +186,13 @@ def _find_label(path: Path, fields: list[str], has_header: bool, label: str | No
 
 
 def _read_carefully(
-    path: Path, content: bytes, separator: str, has_header: bool, n_fields: int, column: int
+    path: Path, content: Content, separator: str, has_header: bool, n_fields: int, column: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """uint8 [n, n_fields] (the label's column is 0) and labels, one line at a time. Raises `DataError` with the
     line."""
+    if (nul := content.find(b"\0")) >= 0:
+        line = bytes(content[:nul]).count(b"\n") + 1
+        raise DataError(f"{path}: line {line}: a NUL byte", hint="the file is binary or damaged; export it again")
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="replace", newline="")
     reader = csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)
     rows, labels, line = [], [], 0
@@ -183,7 +211,8 @@ def _read_carefully(
             rows.append(_parse_pixels(fields, f"{path}: line {start}"))
     except csv.Error as error:
         raise DataError(
-            f"{path}: line {line + 1}: {error}", hint="a quote that opens on that line is never closed, or stands inside"
+            f"{path}: line {line + 1}: {error}",
+            hint="a quote that opens on that line is never closed, or stands inside",
         ) from error
     if not rows:
         raise DataError(f"{path}: a header and no examples", hint="each further line is a label and its pixels")

@@ -13,11 +13,12 @@ import mmap
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 18
 COMMA, NEWLINE, ZERO = 44, 10, 48
 
 
@@ -33,11 +34,11 @@ def parse_digits(content: bytes | mmap.mmap, start: int, n_fields: int) -> NDArr
     """uint8 [n_lines, n_fields] of `content` from `start` on, or None when it is not of the plain form throughout."""
     view = np.frombuffer(content, np.uint8)
     cuts = _cut_at_lines(content, start)
-    longest = max((stop - begin for begin, stop in zip(cuts, cuts[1:], strict=False)), default=0)
+    longest = max((stop - begin for begin, stop in pairwise(cuts)), default=0)
     if longest == 0 or longest > BLOCK_BYTES + 8 * n_fields:
         return None
     scratch = Scratch(longest + 1)
-    blocks = [_close_line(view[begin:stop]) for begin, stop in zip(cuts, cuts[1:], strict=False)]
+    blocks = [_close_line(view[begin:stop]) for begin, stop in pairwise(cuts)]
     with ThreadPoolExecutor(_n_cores()) as pool:
         ends = list(pool.map(lambda block: np.flatnonzero(block == NEWLINE), blocks))
         first_rows = np.concatenate([[0], np.cumsum([len(found) for found in ends])]).tolist()
@@ -75,9 +76,7 @@ def _close_line(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return block if block[-1] == NEWLINE else np.append(block, np.uint8(NEWLINE))
 
 
-def _parse_block(
-    block: NDArray[np.uint8], ends: NDArray[np.intp], rows: NDArray[np.uint8], scratch: Scratch
-) -> bool:
+def _parse_block(block: NDArray[np.uint8], ends: NDArray[np.intp], rows: NDArray[np.uint8], scratch: Scratch) -> bool:
     """Fill `rows` [n_lines, n_fields] from `block`, whose newlines are at `ends`; False when it is not plain."""
     n = len(block)
     is_separator = np.equal(block, COMMA, out=scratch.is_separator[:n])

@@ -1,13 +1,12 @@
 """Folders of images: one folder for each class, or train/validation/test folders above them.
 
-Owns finding, decoding (Pillow, in threads) and skipping what cannot be read. Sizes are changed by the same function as
-the model's own layer.
+Owns finding, reading in threads, and skipping what cannot be read. Decoding is `storage/images.py`'s, as in
+prediction; sizes are changed by the same function as the model's own layer.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 from railcar.data.classes import check_classes
 from railcar.data.types import RawData, RawSplit, ReadOptions
 from railcar.errors import DataError
+from railcar.storage.images import SUFFIXES, decode_image, read_image_shape
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SIDE_NAMES = {
     "train": "train",
     "training": "train",
@@ -33,7 +31,6 @@ SIDE_NAMES = {
     "testing": "test",
     "eval": "test",
 }
-MAX_PIXELS = 50_000_000
 MAX_SIZE = 224
 MAX_NAMED = 5
 BATCH = 256
@@ -137,8 +134,8 @@ def _list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """Images and other files right in `folder`, by name; hidden ones and macOS' `._` files left out."""
     names = sorted(e.name for e in os.scandir(folder) if not e.name.startswith(".") and not e.is_dir())
     paths = [folder / name for name in names]
-    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-    return images, [path for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES]
+    images = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    return images, [path for path in paths if path.suffix.lower() not in SUFFIXES]
 
 
 def _find_classes(
@@ -163,7 +160,7 @@ def _find_classes(
             found = [image for below in (folder, *_walk_folders(folder)) for image in _list_images(below)[0]]
             if not found and side == "train":
                 raise DataError(
-                    f"{folder}: no images in this class folder ({', '.join(s[1:] for s in IMAGE_SUFFIXES)})",
+                    f"{folder}: no images in this class folder ({', '.join(s[1:] for s in SUFFIXES)})",
                     hint="put images into it, or remove the folder",
                 )
             names = [image.relative_to(path).as_posix() for image in found]
@@ -208,28 +205,14 @@ def _look(
 
 def _look_at(file: ImageFile) -> tuple[int, int, bool] | str:
     """Size after turning, and whether it is gray; or why it cannot be read."""
-    from PIL import Image
-
     try:
-        with Image.open(file.path, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                return f"{width}x{height} pixels, more than the limit of {MAX_PIXELS:,}"
-            if image.getexif().get(0x0112, 1) >= 5:
-                width, height = height, width
-            return height, width, image.mode in ("1", "L", "LA", "I;16", "I", "F")
-    except Exception as error:  # Pillow raises nearly anything on damaged files; each is a reason to skip this one
-        return _explain(file.path, error)
+        return read_image_shape(file.path)
+    except DataError as error:
+        return _reason(file.path, error)
 
 
-def _explain(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "a link that leads nowhere" if path.is_symlink() else "not there any more"
-    if isinstance(error, PermissionError):
-        return "may not be read"
-    if type(error).__name__ == "UnidentifiedImageError":
-        return "empty file" if path.stat().st_size == 0 else "not an image of its kind"
-    return " ".join(str(error).split())[:100] or type(error).__name__
+def _reason(path: Path, error: DataError) -> str:
+    return error.what.removeprefix(f"{path}: ").removeprefix(f"{path.name}: ")
 
 
 def _choose_shape(
@@ -292,24 +275,14 @@ def _resize_each(images: list[NDArray[np.uint8]], size: tuple[int, int]) -> NDAr
         if shape[:2] != size:
             from railcar.layers.images import resize_images
 
-            batch = resize_images(batch, size)
+            batch = np.asarray(resize_images(batch, size))
         result[numbers] = batch
     return result
 
 
-def _decode(file: ImageFile, channels: int) -> NDArray[np.uint8] | str:
-    """uint8 [height, width, channels], turned as its EXIF says, the first frame of an animation; or why not."""
-    from PIL import Image, ImageOps
-
+def _decode(file: ImageFile, n_channels: int) -> NDArray[np.uint8] | str:
+    """uint8 [height, width, n_channels], or why it cannot be read."""
     try:
-        with warnings.catch_warnings(), Image.open(file.path, formats=FORMATS) as image:
-            image.load()
-            turned = ImageOps.exif_transpose(image)
-            if turned.mode in ("I;16", "I", "F"):
-                values = np.asarray(turned, np.float32)
-                values = np.clip(values / (257.0 if values.max() > 255 else 1.0), 0, 255)
-                turned = Image.fromarray(values.astype(np.uint8))
-            pixels = np.asarray(turned.convert("L" if channels == 1 else "RGB"))
-            return pixels if pixels.ndim == 3 else pixels[..., None]
-    except Exception as error:  # as in _look_at
-        return _explain(file.path, error)
+        return decode_image(file.path, n_channels)
+    except DataError as error:
+        return _reason(file.path, error)

@@ -115,14 +115,16 @@ def _read_images(path: Path) -> NDArray[np.uint8]:
 
 
 def read_idx(path: Path, *, n_dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The uint8 array of one IDX file, plain, `.gz` or `.xz`. Raises `DataError` unless it is whole and of this rank."""
+    """The uint8 array of one IDX file, plain or packed. Raises `DataError` unless it is whole and of such a rank."""
     hint = "the file is damaged or was not fetched completely; fetch it again"
     try:
         with _open_packed(path) as file:
             magic = file.read(HEADER_WORD)
             rank = magic[3] if len(magic) == HEADER_WORD else 0
             if magic[:3] != bytes([0, 0, UNSIGNED_BYTE]) or rank not in n_dimensions:
-                raise DataError(f"{path}: not an IDX file of {_name_ranks(n_dimensions)}: {_describe(magic)}", hint=hint)
+                raise DataError(
+                    f"{path}: not an IDX file of {_name_ranks(n_dimensions)}: {_describe(magic)}", hint=hint
+                )
             header = file.read(HEADER_WORD * rank)
             if len(header) < HEADER_WORD * rank:
                 raise DataError(f"{path}: truncated inside its header", hint=hint)

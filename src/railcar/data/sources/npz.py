@@ -69,17 +69,19 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     hint = "save it again with numpy.savez(path, x_train=..., y_train=...)"
     name = ""
     try:
+        # numpy leaves a file that it opened itself open when the archive is damaged
         with path.open("rb") as file:
             if file.read(6) == b"\x93NUMPY":
                 raise DataError(f"{path}: a single array (.npy), without labels", hint=hint)
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {}
-            for name in archive.files:
-                if name in wanted:
-                    arrays[name] = archive[name]
-            if not arrays:
-                raise DataError(f"{path}: holds {_list(archive.files)}", hint=NAMES_HINT)
-            return arrays
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {}
+                for name in archive.files:
+                    if name in wanted:
+                        arrays[name] = archive[name]
+                if not arrays:
+                    raise DataError(f"{path}: holds {_list(archive.files)}", hint=NAMES_HINT)
+                return arrays
     except (zipfile.BadZipFile, EOFError, zlib.error, OSError, KeyError, MemoryError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise DataError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error

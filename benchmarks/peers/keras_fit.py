@@ -1,0 +1,76 @@
+"""The tutorial's network in plain Keras, everything else Keras' default: `compile` and `fit`.
+
+    python benchmarks/peers/keras_fit.py --data FOLDER [--steps 300]
+
+Prints one JSON line with the images a second of `fit`, the first (tracing) epoch left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+from tutorial_graph import BATCH, read_mnist  # noqa: E402  # pyright: ignore[reportMissingImports]
+
+layers = keras.layers
+
+
+class Clock(keras.callbacks.Callback):
+    """Notes how long each epoch takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        self.seconds.append(time.perf_counter() - self._started)
+
+
+def build_model() -> keras.Model:
+    start = {
+        "kernel_initializer": keras.initializers.TruncatedNormal(stddev=0.1),
+        "bias_initializer": "ones",
+        "activation": "relu",
+    }
+    return keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Conv2D(32, 5, padding="same", **start),
+            layers.MaxPooling2D(),
+            layers.Conv2D(64, 5, padding="same", **start),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(1024, **start),
+            layers.Dropout(0.5),
+            layers.Dense(10),
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=300)
+    arguments = parser.parse_args()
+    images, labels = read_mnist(arguments.data, "train")
+    n_images = arguments.steps // 3 * BATCH
+    images, labels = images[:n_images].reshape(-1, 28, 28, 1), labels[:n_images]
+    model = build_model()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.Adam(1e-4), loss=loss, metrics=["accuracy"])
+    clock = Clock()
+    model.fit(images, labels, batch_size=BATCH, epochs=4, verbose=0, callbacks=[clock])
+    print(json.dumps({"images_per_s": round(3 * n_images / sum(clock.seconds[1:]), 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""`railcar evaluate`: parse, call `api.evaluate`, print the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from railcar.cli.console import Console
+from railcar.cli.options import common_options, runs_dir_option
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--data", metavar="DATA", help="Other data to measure on: a path or the name of a known set.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Which split; test if there is one.")
+@click.option("--checkpoint", metavar="best|last|STEP", help="Which checkpoint; the artifact's if not given.")
+@runs_dir_option
+@common_options(json=True)
+def command(
+    run: str | None, data: str | None, split: str | None, checkpoint: str | None, runs_dir: Path, console: Console
+) -> None:
+    """Measure the model of RUN (a name, a unique prefix or a folder; the newest if not given) on its test split."""
+    from railcar.cli.tables import format_evaluation
+    from railcar.workflows.evaluate import evaluate
+    from railcar.workflows.train import Look
+
+    look = Look(quiet=console.quiet, verbose=console.verbose, color=console.color or None)
+    evaluation = evaluate(run, data=data, split=split, checkpoint=checkpoint, runs_dir=runs_dir, look=look)
+    if console.json:
+        console.json_result(evaluation)
+    else:
+        console.result(format_evaluation(evaluation))
