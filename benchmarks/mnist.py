@@ -66,7 +66,10 @@ def compare_accuracy(data: Path, runs: str, n_seeds: int, peer_steps: int) -> No
     if not peer_steps:
         return
     peer = run_peer("tutorial_graph", data, peer_steps)
-    print(f"tutorial, {peer_steps} iterations: {peer['accuracy']:.2%}, {peer['seconds']:.0f} s, {peer['images_per_s']:.0f} images/s")
+    print(
+        f"tutorial, {peer_steps} iterations: {peer['accuracy']:.2%}, {peer['seconds']:.0f} s, "
+        f"{peer['images_per_s']:.0f} images/s"
+    )
     for point in peer["history"]:
         print(f"  {point['step']:>6} iterations  {point['seconds']:>7.1f} s  {point['accuracy']:.2%}")
     for name, seconds in times.items():
@@ -88,7 +91,10 @@ def follow_tutorial(data: Path, runs: str) -> None:
     row = train("mnist-tutorial", data, runs)
     test = row["evaluation"]["test"]
     print(f"mnist-tutorial: {test['accuracy']:.2%} on {test['n']:,} test images after 10,000 steps")
-    print(f"  {row['examples_per_s']:,.0f} images/s, training {row['seconds_training']:.0f} s, process {row['process_s']:.0f} s")
+    print(
+        f"  {row['examples_per_s']:,.0f} images/s, training {row['seconds_training']:.0f} s, "
+        f"process {row['process_s']:.0f} s"
+    )
 
 
 def main() -> None:

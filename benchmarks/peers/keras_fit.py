@@ -15,8 +15,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras  # noqa: E402
-from tutorial_graph import BATCH, read_mnist  # noqa: E402  # pyright: ignore[reportMissingImports]
+import keras
+from tutorial_graph import BATCH, read_mnist  # pyright: ignore[reportMissingImports]
 
 layers = keras.layers
 

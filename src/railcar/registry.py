@@ -57,9 +57,7 @@ def check_installed(module: str, *, package: str, extra: str, needed_for: str) -
 
 def check_tensorflow(needed_for: str) -> None:
     """Raise `MissingExtra` unless TensorFlow is installed. Does not import it (that costs seconds)."""
-    check_installed(
-        "tensorflow", package="TensorFlow", extra="cpu", needed_for=needed_for
-    )
+    check_installed("tensorflow", package="TensorFlow", extra="cpu", needed_for=needed_for)
 
 
 MODELS = Registry(

@@ -21,7 +21,8 @@ def test_every_single_pixel_changes_the_hash() -> None:
 
 
 def test_hashes_do_not_change_between_versions() -> None:
-    assert hash_examples(np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)).tolist() == [
+    hashes = hash_examples(np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1))
+    assert hashes.tolist() == [
         10013658324616021390,
         15715845540495386113,
     ]

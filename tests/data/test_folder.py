@@ -123,10 +123,13 @@ def test_names_that_differ_in_case_only_are_warned_of(make: SimpleNamespace, tmp
     )
 
 
-def test_images_beside_the_class_folders_are_warned_of(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_images_elsewhere_and_other_files_are_warned_of(make: SimpleNamespace, tmp_path: Path) -> None:
     make.class_folders(tmp_path)
     make.image(tmp_path / "stray.png")
-    assert any("1 images beside the class folders" in note for note in read_image_folder(tmp_path).warnings)
+    (tmp_path / "cat" / "scan.tif").write_bytes(b"")
+    notes = read_image_folder(tmp_path).warnings
+    assert "1 images beside the class folders are not used: stray.png" in notes
+    assert "1 files of other kinds are not read: cat/scan.tif" in notes
 
 
 def test_images_of_many_sizes_become_one_by_the_models_own_resizing(make: SimpleNamespace, tmp_path: Path) -> None:

@@ -124,6 +124,14 @@ def test_a_folder_with_bad_images_is_prepared_without_them(make: SimpleNamespace
     assert not list(dataset.path.glob("*.part"))
 
 
+def test_a_link_that_leads_nowhere_is_skipped_and_named(make: SimpleNamespace, tmp_path: Path) -> None:
+    make.class_folders(tmp_path / "photos")
+    (tmp_path / "photos" / "cat" / "9.png").symlink_to(tmp_path / "gone.png")
+    dataset = open_dataset(str(tmp_path / "photos"), max_bad=0.2)
+    assert len(dataset.splits["train"]) == 10
+    assert any("cat/9.png: a link that leads nowhere" in note for note in dataset.notes)
+
+
 def test_images_are_resized_when_the_recipe_says_so(make: SimpleNamespace, tmp_path: Path) -> None:
     dataset = open_dataset(str(make.idx(tmp_path / "digits")), image_size=(2, 3))
     assert dataset.features.image_shape == (2, 3, 1)
@@ -156,3 +164,17 @@ def test_arrays_may_bring_class_names(make: SimpleNamespace) -> None:
         open_arrays(images, labels, class_names=names[:2])
     with pytest.raises(DataError, match="60 images, but 59 labels"):
         open_arrays(images, labels[:59])
+
+
+def test_a_name_that_the_system_refuses_is_one_error_line() -> None:
+    with pytest.raises(DataError, match="name too long"):
+        open_dataset("a" * 300)
+
+
+def test_a_damaged_label_count_in_the_index_is_not_trusted(make: SimpleNamespace, tmp_path: Path) -> None:
+    source = str(make.idx(tmp_path / "digits"))
+    index = open_dataset(source).path / INDEX
+    content = json.loads(index.read_text())
+    content["sides"]["train"]["n"] = 61
+    index.write_text(json.dumps(content))
+    assert len(open_dataset(source).splits["train"]) == 60

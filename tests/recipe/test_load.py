@@ -197,7 +197,7 @@ def test_a_set_that_does_not_fit_the_file_is_named_before_the_file(write) -> Non
 
 def test_in_python_the_error_itself_tells_every_fault() -> None:
     with pytest.raises(
-        RecipeError, match="^2 faults in the recipe: training.steps: must be .*; training.stepz: unknown"
+        RecipeError, match=r"^2 faults in the recipe: training\.steps: must be .*; training\.stepz: unknown"
     ):
         load_recipe({"training": {"steps": 0, "stepz": 0}})
 

@@ -126,4 +126,3 @@ def _signature(image_shape: tuple[int, int, int], class_names: tuple[str, ...]) 
 
 def _files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-

@@ -14,7 +14,9 @@ from railcar.errors import DataError, UsageError
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
-@click.option("--run", metavar="RUN", help="Whose model: a run's name, a unique prefix or a folder; the newest if not given.")
+@click.option(
+    "--run", metavar="RUN", help="Whose model: a run's name, a unique prefix or a folder; the newest if not given."
+)
 @click.option(
     "--artifact", type=click.Path(path_type=Path), metavar="DIR", help="The folder of an artifact, in place of a run."
 )
@@ -46,7 +48,9 @@ def command(
             console.result(json.dumps(one.to_dict(), ensure_ascii=False))
         else:
             others = "  ".join(f"{label} {value:.1%}" for label, value in one.top[1:])
-            console.result(f"{one.input}  {one.label} {one.probability:.1%}  ({others})" if others else f"{one.input}  {one.label}")
+            console.result(
+                f"{one.input}  {one.label} {one.probability:.1%}  ({others})" if others else f"{one.input}  {one.label}"
+            )
     if unreadable:
         total = n_done + len(unreadable)
         raise DataError(f"{len(unreadable)} of {total} images could not be read", hint="the warnings above name them")

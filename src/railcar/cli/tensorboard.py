@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import sys
@@ -90,7 +91,7 @@ def _find_port(host: str, wanted: int) -> int:
             except PermissionError as error:
                 raise OutputError(f"port {port}: not allowed", hint="choose --port 1024 or higher") from error
             except OSError as error:
-                if isinstance(error, socket.gaierror) or error.errno == 99:
+                if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
                     raise OutputError(f"{host}: is no address of this computer", hint="try --host 127.0.0.1") from error
                 continue
         return port

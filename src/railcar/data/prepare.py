@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ from railcar.data.types import (
     ReadOptions,
 )
 from railcar.errors import DataError
-from railcar.storage.local import build_folder, cache_dir, remove_folder
+from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder
 
 FORMAT = 1
 INDEX = "prepared.json"
@@ -126,10 +129,12 @@ def _split_prepared(
 
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
     """Open what is prepared of `source`, or read it and prepare it. A source whose files changed is read again."""
-    path = locate(source)
-    form_name, reason = detect_form(path)
-    form = FORMS[form_name]
-    stats = [(file, file.stat()) for file in form.list_files(path)]
+    with _explain_read_errors(source):
+        path = locate(source)
+        form_name, reason = detect_form(path)
+        form = FORMS[form_name]
+        # a link that leads nowhere is an unreadable example, not a reason to stop here
+        stats = [(file, file.stat() if file.exists() else file.lstat()) for file in form.list_files(path)]
     seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     key = _key([form_name, str(path.resolve()), seen, options.image_size, options.max_bad, options.label])
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, (reason,))
@@ -148,10 +153,11 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
     with build_folder(target) as folder:
 
         def allocate(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-            return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, shape)
+            return _allocate_file(folder / f"{name}.npy", shape)
 
         told = ReadOptions(options.image_size, options.max_bad, options.label, options.progress, allocate)
-        raw = read(told)
+        with _explain_read_errors(form):
+            raw = read(told)
         if options.image_size and form != "folder":
             raw = _resize(raw, options.image_size)
         _write_prepared(raw, folder, notes)
@@ -159,6 +165,27 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
     if prepared is None:
         raise DataError(f"{target}: prepared data cannot be read back", hint="remove the folder and try again")
     return prepared
+
+
+def _allocate_file(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A memory map of a new .npy file, its space reserved: a disk that fills up later would kill the process."""
+    with explain_output_errors(path, hint=f"free some space or set RAILCAR_CACHE: {prod(shape) / 1e9:.1f} GB needed"):
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+@contextmanager
+def _explain_read_errors(source: str) -> Iterator[None]:
+    """Turn what the system says while a source is read (no permission, a name too long) into `DataError`."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or source
+        what = f"{str(name)[:200]}: {(error.strerror or str(error)).lower()}"
+        raise DataError(what, hint="check the path and its permissions") from error
 
 
 def _resize(raw: RawData, image_size: tuple[int, int]) -> RawData:

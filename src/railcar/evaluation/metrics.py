@@ -55,9 +55,7 @@ def log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArr
     return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(labels)), labels]
 
 
-def describe(
-    logits: NDArray[np.floating], labels: NDArray[np.integer], class_names: Sequence[str]
-) -> dict[str, Any]:
+def describe(logits: NDArray[np.floating], labels: NDArray[np.integer], class_names: Sequence[str]) -> dict[str, Any]:
     """What evaluation.json says of one split. `logits` [n, k], `labels` [n]."""
     predicted = logits.argmax(axis=-1)
     n_right = int((predicted == labels).sum())

@@ -27,8 +27,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             normal, mean, variance = tf.compat.v1.nn.fused_batch_norm(
                 inputs, gamma, beta, epsilon=self.epsilon, is_training=True
             )
-            self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
-            self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1.0 - self.momentum))
+            for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                _move(average, value, self.momentum)
             return normal
         normal, _, _ = tf.compat.v1.nn.fused_batch_norm(
             inputs,
@@ -40,3 +40,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             is_training=False,
         )
         return normal
+
+
+def _move(average: Any, value: Any, momentum: float) -> None:
+    average.assign(average * momentum + value * (1.0 - momentum))

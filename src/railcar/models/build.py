@@ -1,4 +1,4 @@
-"""From a recipe's model node and plain facts of the data to a keras.Model: scaling decided, faults named before Keras sees them."""
+"""From a recipe's model node and plain facts of the data to a keras.Model, with faults in words of ours."""
 
 from __future__ import annotations
 

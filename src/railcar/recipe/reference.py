@@ -37,7 +37,7 @@ def list_keys(node: type[Node] = Recipe, above: Key = ()) -> dict[str, KeyInfo]:
     keys: dict[str, KeyInfo] = {}
     for name, field in node.model_fields.items():
         path = (*above, name)
-        below = field.annotation if _is_node(field.annotation) else None
+        below: Any = field.annotation if _is_node(field.annotation) else None
         keys[dotted(path)] = KeyInfo(path, describe_field(field), plain_default(field), below)
         if below is not None:
             keys |= list_keys(below, path)

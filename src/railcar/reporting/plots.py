@@ -109,7 +109,7 @@ def plot_mistakes(
     if n_shown == 0:
         title = title or "No mistakes: every one was right"
     elif not title:
-        title = f"The {n_shown} worst mistakes: what the model was surest of and wrong about"
+        title = f"The {n_shown} worst mistakes: what was said, what it is, and the probability of each"
     _plot_grid(images[:n_shown], captions, path, title=title, n_columns=8, caption_colour=ORANGE)
 
 
@@ -120,8 +120,7 @@ def plot_batch(images: NDArray[np.uint8], labels: NDArray[np.integer], class_nam
     """
     n_shown = min(32, len(images))
     captions = [_short(class_names[int(label)]) for label in labels[:n_shown]]
-    title = f"A batch of training data: {n_shown} of its {len(images)} images" if n_shown < len(images) else ""
-    _plot_grid(images[:n_shown], captions, path, title=title or f"A batch of training data: {n_shown} images")
+    _plot_grid(images[:n_shown], captions, path, title=f"Training data and its labels: {n_shown} images")
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -52,7 +52,7 @@ class Predictor:
         difference = float(np.abs(self.predict_probabilities(images) - expected).max()) if len(images) else 0.0
         if difference > tolerance:
             raise ArtifactError(
-                f"{self.artifact.path}: probabilities of its own samples differ by {difference:.4f} from what is stored",
+                f"{self.artifact.path}: its own samples' probabilities differ by {difference:.4f} from what is stored",
                 hint="the artifact is damaged, or this TensorFlow computes differently; train again here",
             )
         return difference
@@ -64,7 +64,9 @@ class Predictor:
         parts = [self._run(batch) for batch in batches]
         return np.concatenate(parts) if parts else np.empty((0, len(self.class_names)), np.float32)
 
-    def predict(self, images: NDArray[np.uint8], *, names: Sequence[str] | None = None, top: int = 3) -> list[Prediction]:
+    def predict(
+        self, images: NDArray[np.uint8], *, names: Sequence[str] | None = None, top: int = 3
+    ) -> list[Prediction]:
         """One `Prediction` for each of the images (as for `predict_probabilities`); `names` are their inputs."""
         probabilities = self.predict_probabilities(images)
         inputs = names if names is not None else [str(index) for index in range(len(probabilities))]

@@ -1,0 +1,1 @@
+"""Files, folders, downloads and decoded images. Knows nothing of recipes, models or runs."""

@@ -16,16 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from railcar.errors import DataError, NotFound
-from railcar.storage.local import explain_output_errors
+from railcar.storage.local import explain_output_errors, hash_file
 
 TIMEOUT_S = 20.0
 BLOCK_BYTES = 1 << 16
-
-
-def read_sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def download(
@@ -42,7 +36,7 @@ def download(
     `hint` says how to get the file by hand. Raises `NotFound` when no address can be reached, `DataError` when what
     came has another hash; `path` is then as it was before.
     """
-    if path.is_file() and read_sha256(path) == sha256:
+    if path.is_file() and hash_file(path) == sha256:
         return path
     addresses = [urls] if isinstance(urls, str) else list(urls)
     failure: DataError | None = None

@@ -6,7 +6,6 @@ Owns formats, limits and turning (EXIF). Does not resize: that is `layers/images
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import IO
 
@@ -27,7 +26,7 @@ def read_image_shape(path: Path) -> tuple[int, int, bool]:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=FORMATS) as image:
             _check_pixels(path.name, image.size)
             width, height = image.size
             if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
@@ -45,7 +44,7 @@ def decode_image(source: Path | bytes, n_channels: int, *, name: str = "") -> ND
     path = Path(name or "image") if isinstance(source, bytes) else source
     file: Path | IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings(), Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             _check_pixels(path.name, image.size)
             image.load()
             turned = ImageOps.exif_transpose(image)

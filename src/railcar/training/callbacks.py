@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from railcar.errors import TrainingError
 
+_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
 
 class StopSignals:
-    """While entered, Ctrl-C and SIGTERM only set `received`; the loop then saves and ends. A second one ends at once."""
-
-    _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+    """While entered, Ctrl-C and SIGTERM only set `received`, so that the loop saves and ends; a second ends at once."""
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -25,11 +25,11 @@ class StopSignals:
 
     @property
     def exit_status(self) -> int:
-        return self._STATUS[self.received or signal.SIGINT]
+        return _STATUS[self.received or signal.SIGINT]
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for one in self._STATUS:
+            for one in _STATUS:
                 self._before[one] = signal.signal(one, self._receive)
         return self
 
@@ -68,7 +68,7 @@ class BestScore:
 
 
 def check_losses(losses: NDArray[np.float32], first_step: int, *, saved_step: int | None, learning_rate: float) -> None:
-    """Raise `TrainingError` when a loss is not finite. `losses` [n] are those of steps first_step+1, first_step+2, ..."""
+    """Raise `TrainingError` when a loss is not finite. `losses` [n] are those of the steps after `first_step`."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if not bad.size:
         return

@@ -20,10 +20,11 @@ Steps = Callable[[NDArray[np.uint8], NDArray[np.int32]], tuple[NDArray[np.float3
 def compile_steps(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, *, batch_shape: tuple[int, ...], compile: str
 ) -> Steps:
-    """A function (images uint8 [n, batch, height, width, channels], labels int32 [n, batch]) -> (losses, hits), each
-    float32 [n]: the mean softmax cross entropy and the number of right answers of each of the n steps it made.
+    """A function (images uint8 [n, batch, height, width, channels], labels int32 [n, batch]) -> (losses, hits) that
+    makes n steps; losses float32 [n] are mean softmax cross entropies, hits float32 [n] numbers of right answers.
 
-    `batch_shape` is (batch, height, width, channels); `compile` is "eager", "graph" or "xla". n may differ from call to call without a new trace.
+    `batch_shape` is (batch, height, width, channels); `compile` is "eager", "graph" or "xla". n may differ from call
+    to call without a new trace.
     """
 
     def one_step(images: Any, labels: Any) -> tuple[Any, Any]:

@@ -39,6 +39,15 @@ from railcar.training.progress import Reporter, TrainingBar
 from railcar.training.schedule import StepPlan
 from railcar.training.summaries import Summaries
 
+_TAGS = {
+    "loss": "train/loss",
+    "accuracy": "train/accuracy",
+    "val_loss": "validation/loss",
+    "val_accuracy": "validation/accuracy",
+    "learning_rate": "learning_rate",
+    "examples_per_s": "examples_per_s",
+}
+
 Measure = Callable[[Split], dict[str, float]]
 """A split, through the model in training -> {"loss": ..., "accuracy": ...}."""
 

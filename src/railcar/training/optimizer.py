@@ -21,7 +21,7 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        step = tf.cast(self.iterations.value + 1, tf.float32)
+        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, tf.float32)
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -96,7 +96,7 @@ def build_optimizer(
 
     Biases and normalisation (variables of one dimension) are not decayed.
     """
-    rate = Schedule(schedule, peak=learning_rate, warmup_steps=warmup_steps, n_steps=n_steps)
+    rate: Any = Schedule(schedule, peak=learning_rate, warmup_steps=warmup_steps, n_steps=n_steps)
     decay = weight_decay or None
     if name == "sgd":
         optimizer = FusedSGD(rate, momentum=momentum, nesterov=True, weight_decay=decay)

@@ -87,7 +87,7 @@ def choose_steps_per_call(steps_per_call: int | str, compile: str) -> Choice:
     if compile == "eager":
         if steps_per_call not in (1, "auto"):
             raise RecipeError(
-                f"training.steps_per_call: {steps_per_call} steps in one call need a compiled step, and compile is eager",
+                f"training.steps_per_call: {steps_per_call} steps in a call need a compiled step, but compile is eager",
                 hint="set training.compile to graph, or training.steps_per_call to 1",
             )
         return Choice(1, "eager steps run one by one")

@@ -1,4 +1,4 @@
-"""When things happen: how many steps, and at which of them to log, validate and save. Plain arithmetic, no TensorFlow."""
+"""When things happen: how many steps, and at which of them to log, validate and save. Arithmetic, no TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The workflows: what a command does, step by step, with the rooms below wired together. `api.py` is their public face."""
+"""The workflows: what a command does, step by step, with the rooms below wired together. `api.py` is their face."""

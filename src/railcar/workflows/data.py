@@ -44,5 +44,5 @@ def open_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter) -> Data
         )
 
 
-def _plain(share: Share | None) -> None | float | int | tuple[str, int] | str:
+def _plain(share: Share | None) -> float | int | tuple[str, int] | str | None:
     return ("last", share.last) if isinstance(share, Last) else share

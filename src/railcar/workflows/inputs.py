@@ -1,7 +1,7 @@
 """From what a user hands to `train` to a recipe and an opened data set.
 
-Owns the meaning of `railcar train ARGUMENT` (recipe file, path, bundled recipe, known set, arrays) and the defaults that
-are chosen from the data when no recipe was given. Reads no recipe file and no data itself.
+Owns the meaning of `railcar train ARGUMENT` (recipe file, path, bundled recipe, known set, arrays) and the defaults
+that are chosen from the data when no recipe was given. Reads no recipe file and no data itself.
 """
 
 from __future__ import annotations
@@ -110,17 +110,20 @@ def read_arrays(data: Any) -> Arrays:
     if isinstance(data, tuple | list) and len(data) == 2:
         return Arrays(np.asarray(data[0]), np.asarray(data[1]))
     if hasattr(data, "columns") and hasattr(data, "to_numpy"):
-        names = [str(one) for one in data.columns]
-        label = names.index("label") if "label" in names else 0
-        columns = list(data.columns)
-        pixels = data[[one for index, one in enumerate(columns) if index != label]]
-        return Arrays(pixels.to_numpy(), data[columns[label]].to_numpy())
+        return _read_frame(data)
     if hasattr(data, "as_numpy_iterator"):
         return _read_tf_dataset(data)
     raise UsageError(
         f"data of type {type(data).__name__} cannot be trained on",
         hint="give a path, a name, a recipe, (images, labels), a frame or a tf.data.Dataset",
     )
+
+
+def _read_frame(frame: Any) -> Arrays:
+    columns = list(frame.columns)
+    label = next((one for one in columns if str(one) == "label"), columns[0])
+    pixels = frame[[one for one in columns if one != label]]
+    return Arrays(pixels.to_numpy(), frame[label].to_numpy())
 
 
 def _read_tf_dataset(data: Any) -> Arrays:
@@ -172,7 +175,7 @@ def choose_defaults(*, image_shape: tuple[int, int, int], n_train: int) -> Chose
                 "warmup_steps": min(max(n_steps // 10, 1), 500),
                 "weight_decay": 0.01,
             },
-            "best": "val_accuracy",
+            "best": "val_loss",
         },
     }
     reasons = {

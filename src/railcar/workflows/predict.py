@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from railcar.artifact.artifact import read_artifact
 from railcar.errors import DataError, NotFound
@@ -18,7 +17,11 @@ _ROWS = (".csv", ".csv.gz")
 
 
 def load(
-    run: str | Path | None = None, *, artifact: str | Path | None = None, runs_dir: str | Path = "runs", verbose: bool = False
+    run: str | Path | None = None,
+    *,
+    artifact: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+    verbose: bool = False,
 ) -> Predictor:
     """The model of a run (a name, a unique prefix, a folder, None for the newest), or of an artifact's folder.
 
@@ -77,7 +80,9 @@ def predict_each(
 def _list_images(path: Path) -> list[Path] | None:
     """The image files that `path` stands for; None for a CSV. Raises `NotFound` and `DataError`."""
     if not path.exists():
-        raise NotFound(f"{path}: no such file or folder", hint="give image files, a folder of images, or a CSV of pixels")
+        raise NotFound(
+            f"{path}: no such file or folder", hint="give image files, a folder of images, or a CSV of pixels"
+        )
     if path.is_file():
         return None if path.name.lower().endswith(_ROWS) else [path]
     images = sorted(

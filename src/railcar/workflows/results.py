@@ -174,12 +174,12 @@ def draw_plots(run: RunDir, finished: Finished, split: Split) -> None:
     worst = np.argsort(-log_loss(logits, labels), kind="stable")
     worst = worst[predicted[worst] != labels[worst]][:_N_MISTAKES]
     plot_curves(run.read_metrics(), run.plots / "curves.png")
-    plot_confusion(confusion_matrix(labels, predicted, len(names)), names, run.plots / "confusion.png")
+    plot_confusion(
+        confusion_matrix(labels, predicted, len(names)), names, run.plots / "confusion.png", split=split.name
+    )
     images = np.asarray(split.images[split.rows[worst]])
     probabilities = softmax(logits[worst]) if len(worst) else np.empty((0, len(names)), np.float32)
     plot_mistakes(images, labels[worst], predicted[worst], probabilities, names, run.plots / "mistakes.png")
     train = finished.dataset.splits["train"]
     rows = train.rows[:40]
     plot_batch(np.asarray(train.images[rows]), np.asarray(train.labels[rows]), names, run.plots / "batch.png")
-
-

@@ -7,7 +7,7 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from railcar.errors import Interrupted, RunError, UsageError
 from railcar.recipe.load import load_recipe, recipe_to_yaml
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
-from railcar.runs.checkpoint import Checkpoint, find_newest
 from railcar.runs.index import find_run
 from railcar.runs.run_dir import RunDir, now_text, write_json
 from railcar.storage.local import check_writable, write_atomic
@@ -28,6 +27,7 @@ from railcar.workflows.inputs import Input, Overrides, choose_defaults, complete
 
 if TYPE_CHECKING:
     from railcar.data.types import Dataset
+    from railcar.runs.checkpoint import Checkpoint
     from railcar.training.loop import Progress
     from railcar.training.runtime import Choice, Runtime
     from railcar.training.summaries import Summaries
@@ -82,7 +82,7 @@ def train(
     name: str | None = None,
     resume: str | bool = False,
     runs_dir: str | Path = "runs",
-    look: Look = Look(),  # noqa: B008  a frozen value
+    look: Look = Look(),
 ) -> Run:
     """Train, evaluate and keep a model; everything lands in a new folder under `runs_dir`.
 
@@ -94,18 +94,21 @@ def train(
     Raises `RecipeError` for all faults of a recipe together, `DataError` for data that cannot be used, `OutputError`
     when results cannot be written; `Interrupted` after Ctrl-C or SIGTERM, with the work saved.
     """
-    reporter = look.reporter()
-    run, checkpoint = None, None
+    run, checkpoint, damaged = None, None, []
     if resume is False:
         given = resolve_input(data, _with_name(overrides, name))
     else:
-        run, checkpoint, given = _reopen(resume, runs_dir, data, overrides, reporter)
+        run, checkpoint, damaged, given = _reopen(resume, runs_dir, data, overrides)
     check_tensorflow("training")
     check_writable(Path(runs_dir))
     from railcar.workflows.data import open_data
 
     import_tensorflow(needed_for="training", verbose=look.verbose)
+    reporter = look.reporter()
+    for line in damaged:
+        reporter.warn(f"{line}; going back to the one before")
     dataset = open_data(given.recipe, given.arrays, reporter)
+    reporter.close()
     if run is not None:
         _check_same_data(run, dataset)
     job = _prepare(given, dataset, checkpoint)
@@ -123,8 +126,10 @@ def _with_name(overrides: Overrides, name: str | None) -> Overrides:
 
 
 def _reopen(
-    resume: str | bool, runs_dir: str | Path, data: Any, overrides: Overrides, reporter: Reporter
-) -> tuple[RunDir, Checkpoint | None, Input]:
+    resume: str | bool, runs_dir: str | Path, data: Any, overrides: Overrides
+) -> tuple[RunDir, Checkpoint | None, list[str], Input]:
+    from railcar.runs.checkpoint import find_newest
+
     if overrides:
         raise UsageError("a resumed run keeps its recipe: --set cannot change it", hint="train anew with --set instead")
     run = find_run(None if resume is True else str(resume), runs_dir)
@@ -133,10 +138,8 @@ def _reopen(
         word = "still going on" if state == "running" else "finished already"
         raise RunError(f"{run.name}: the run is {word}", hint=f"see it with: railcar runs show {run.name}")
     checkpoint, damaged = find_newest(run.checkpoints)
-    for line in damaged:
-        reporter.warn(f"{line}; going back to the one before")
     arrays = resolve_input(data).arrays if data is not None else None
-    return run, checkpoint, Input(load_recipe(run.recipe_path), is_complete=True, arrays=arrays)
+    return run, checkpoint, damaged, Input(load_recipe(run.recipe_path), is_complete=True, arrays=arrays)
 
 
 def _check_same_data(run: RunDir, dataset: Dataset) -> None:
@@ -166,9 +169,7 @@ def _prepare(given: Input, dataset: Dataset, checkpoint: Checkpoint | None) -> J
         from railcar.training.runtime import Choice, choose_runtime
         from railcar.workflows.results import build_from_recipe
 
-        runtime = choose_runtime(
-            precision=node.precision, compile=node.compile, steps_per_call=node.steps_per_call
-        )
+        runtime = choose_runtime(precision=node.precision, compile=node.compile, steps_per_call=node.steps_per_call)
         model = build_from_recipe(recipe, dataset, precision=runtime.precision.value)
     steps_per_call = runtime.steps_per_call.value
     plan = build_plan(
@@ -339,7 +340,9 @@ def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> tu
             "examples_per_s": rate,
         }
     )
-    reporter.say(f"trained {progress.step:,} steps in {format_seconds(progress.seconds_training)}, {rate:,.0f} images/s")
+    reporter.say(
+        f"trained {progress.step:,} steps in {format_seconds(progress.seconds_training)}, {rate:,.0f} images/s"
+    )
     return evaluation, rate
 
 
@@ -361,9 +364,7 @@ def read_versions() -> dict[str, str]:
 def read_git_commit() -> str | None:
     """The commit of the working folder, None where there is none."""
     try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None

@@ -95,6 +95,31 @@ def read_csv(path: Path, label: str | None = None) -> tuple[NDArray[np.uint8], N
     return np.ascontiguousarray(pixels).reshape(len(table), *shape), labels, notes
 
 
+def read_pixel_rows(path: Path, image_shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], int]:
+    """Images uint8 [n, *image_shape] to predict, and the line of the first one. A column of labels is passed over.
+
+    Raises `DataError` when lines have neither as many fields as `image_shape` (height, width, channels) has pixels, nor
+    one more.
+    """
+    content, _ = read_content(path)
+    first = _first_line(content)
+    separator = max(SEPARATORS, key=first.count)
+    fields = _split_header(path, first, separator)
+    has_header = not all(_is_number(field) for field in fields)
+    n_pixels = int(np.prod(image_shape))
+    if len(fields) == n_pixels + 1:
+        images, _, _ = read_csv(path)
+    elif len(fields) == n_pixels:
+        table = read_plain_table(content, n_pixels, has_header=has_header) if separator == "," else None
+        images = _read_carefully(path, content, separator, has_header, n_pixels, None)[0] if table is None else table
+    else:
+        raise DataError(
+            f"{path}: line 1 has {len(fields)} fields, and the model's images have {n_pixels} pixels",
+            hint=f"each line is {n_pixels} pixels of 0 to 255, with or without a label",
+        )
+    return images.reshape(-1, *image_shape), 2 if has_header else 1
+
+
 def read_plain_table(content: Content, n_fields: int, *, has_header: bool) -> NDArray[np.uint8] | None:
     """uint8 [n_lines, n_fields] when every line is digits and commas; None when it is not, or when there are none."""
     if content.find(b"\r\n", 0, HEAD_BYTES) >= 0:
@@ -186,10 +211,10 @@ def _find_label(path: Path, fields: list[str], has_header: bool, label: str | No
 
 
 def _read_carefully(
-    path: Path, content: Content, separator: str, has_header: bool, n_fields: int, column: int
+    path: Path, content: Content, separator: str, has_header: bool, n_fields: int, column: int | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """uint8 [n, n_fields] (the label's column is 0) and labels, one line at a time. Raises `DataError` with the
-    line."""
+    """uint8 [n, n_fields] (the label's column is 0; `column` None: there is none) and labels, one line at a time.
+    Raises `DataError` with the line."""
     if (nul := content.find(b"\0")) >= 0:
         line = bytes(content[:nul]).count(b"\n") + 1
         raise DataError(f"{path}: line {line}: a NUL byte", hint="the file is binary or damaged; export it again")
@@ -206,8 +231,9 @@ def _read_carefully(
                     f"{path}: line {start}: {len(fields)} fields where line 1 has {n_fields}",
                     hint="mend or remove that line; every line needs a label and all of its pixels",
                 )
-            labels.append(_parse_label(fields[column], f"{path}: line {start}, column {column + 1}"))
-            fields[column] = "0"
+            if column is not None:
+                labels.append(_parse_label(fields[column], f"{path}: line {start}, column {column + 1}"))
+                fields[column] = "0"
             rows.append(_parse_pixels(fields, f"{path}: line {start}"))
     except csv.Error as error:
         raise DataError(

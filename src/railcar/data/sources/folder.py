@@ -146,18 +146,22 @@ def _find_classes(
     check_classes(class_names, where=f"{sides['train']}, by its folders")
     numbers = {name: number for number, name in enumerate(class_names)}
     files: dict[str, list[ImageFile]] = {}
+    strays: list[Path] = []
     others: list[Path] = []
     for side, root in sides.items():
         files[side] = []
-        beside, _ = _list_images(root)
-        others.extend(beside)
+        strays += _list_images(root)[0]
         for folder in _list_folders(root):
             if folder.name not in numbers:
                 raise DataError(
                     f"{folder}: the class {folder.name!r} is not in {sides['train']}",
                     hint="give every class a folder among the training images, even if small",
                 )
-            found = [image for below in (folder, *_walk_folders(folder)) for image in _list_images(below)[0]]
+            found = []
+            for below in (folder, *_walk_folders(folder)):
+                images, rest = _list_images(below)
+                found += images
+                others += rest
             if not found and side == "train":
                 raise DataError(
                     f"{folder}: no images in this class folder ({', '.join(s[1:] for s in SUFFIXES)})",
@@ -166,18 +170,20 @@ def _find_classes(
             names = [image.relative_to(path).as_posix() for image in found]
             number = numbers[folder.name]
             files[side] += [ImageFile(image, name, number) for image, name in zip(found, names, strict=True)]
-    return class_names, {side: found for side, found in files.items() if found}, _warn(class_names, others)
+    return class_names, {side: found for side, found in files.items() if found}, _warn(class_names, strays, others)
 
 
-def _warn(class_names: tuple[str, ...], beside: list[Path]) -> tuple[str, ...]:
+def _warn(class_names: tuple[str, ...], strays: list[Path], others: list[Path]) -> tuple[str, ...]:
     notes = []
     folded: dict[str, str] = {}
     for name in class_names:
         twin = folded.setdefault(name.casefold(), name)
         if twin != name:
             notes.append(f"the classes {twin!r} and {name!r} differ in upper and lower case only")
-    if beside:
-        notes.append(f"{len(beside):,} images beside the class folders are not used: {beside[0].name}")
+    if strays:
+        notes.append(f"{len(strays):,} images beside the class folders are not used: {strays[0].name}")
+    if others:
+        notes.append(f"{len(others):,} files of other kinds are not read: {others[0].parent.name}/{others[0].name}")
     return tuple(notes)
 
 

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from railcar.layers.images import ResizeImages, ScaleImages, resize_images
+from railcar.layers.norm import FusedBatchNormalization
+
+
+def test_an_image_resized_before_is_the_same_as_one_resized_in_the_model():
+    images = np.random.default_rng(0).integers(0, 256, (3, 31, 17, 3), dtype=np.uint8)
+    before = resize_images(images, (12, 10)).numpy()
+    layer = ResizeImages(12, 10)
+    np.testing.assert_array_equal(layer(tf.constant(images)).numpy(), before)
+    np.testing.assert_array_equal(layer(tf.constant(before)).numpy(), before)
+    assert before.dtype == np.uint8
+
+
+def test_scaling_subtracts_and_divides_channel_by_channel():
+    images = np.array([[[[10, 200]]]], np.uint8)
+    scaled = ScaleImages((10.0, 100.0), (2.0, 50.0))(tf.constant(images)).numpy()
+    np.testing.assert_allclose(scaled.ravel(), [0.0, 2.0], rtol=1e-6)
+    assert ScaleImages((0.0,), (1.0,), dtype="mixed_bfloat16")(tf.constant(images[..., :1])).dtype == tf.bfloat16
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fused_batch_normalisation_computes_what_keras_does(training: bool):
+    images = tf.constant(np.random.default_rng(0).normal(2.0, 3.0, (8, 5, 5, 4)).astype(np.float32))
+    ours: Any
+    theirs: Any
+    ours, theirs = FusedBatchNormalization(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    for layer in (ours, theirs):
+        layer.build(images.shape)
+        layer.gamma.assign([1.0, 2.0, 0.5, 1.5])
+        layer.beta.assign([0.0, 1.0, -1.0, 0.5])
+    tape: Any = tf.GradientTape(persistent=True)
+    with tape:
+        tape.watch(images)
+        left, right = ours(images, training=training), theirs(images, training=training)
+        sums = tf.reduce_sum(left**3), tf.reduce_sum(right**3)
+    np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(tape.gradient(sums[0], images), tape.gradient(sums[1], images), rtol=2e-3, atol=2e-2)
+    np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, rtol=1e-4, atol=1e-5)
+    # TensorFlow's kernel keeps the unbiased variance: n / (n - 1), n = 8 * 5 * 5
+    np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance, rtol=200 / 199 - 1 + 1e-4)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from railcar.errors import RecipeError
+from railcar.models.build import build_model, choose_scale, describe_model, scale_numbers
+from railcar.recipe.load import load_recipe
+
+TUTORIAL_PARAMETERS = (5 * 5 * 32 + 32) + (5 * 5 * 32 * 64 + 64) + (7 * 7 * 64 * 1024 + 1024) + (1024 * 10 + 10)
+
+
+def build_digits(settings: dict, **changes):
+    values = {"image_shape": (28, 28, 1), "n_classes": 10, "mean": (33.0,), "std": (78.0,), **changes}
+    return build_model(settings, **values)
+
+
+def test_the_tutorials_network_has_its_layers_and_weights():
+    recipe = load_recipe("mnist-tutorial")
+    model = build_digits(recipe.model.model_dump(), mean=(0.0,), std=(1.0,))
+    assert model.count_params() == TUTORIAL_PARAMETERS
+    shapes = {row["name"]: row["shape"] for row in describe_model(model)}
+    assert (shapes["conv1"], shapes["pool2"], shapes["dense1"]) == ([28, 28, 32], [7, 7, 64], [1024])
+    kernel = model.get_layer("dense1").kernel.numpy()
+    assert abs(kernel.std() - 0.1 * 0.8796) < 0.005  # a normal cut at two deviations has 0.88 of its deviation
+    assert np.abs(kernel).max() <= 0.2 + 1e-6
+    assert (model.get_layer("conv1").bias.numpy() == 1.0).all()
+
+
+def test_a_seed_decides_the_weights():
+    settings = {"name": "cnn", "filters": [4]}
+    first, again, other = (build_digits(settings, seed=seed).get_weights()[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_layers_of_one_shape_start_differently():
+    weights = build_digits({"name": "cnn", "filters": [8, 8, 8]}).get_weights()
+    assert not np.array_equal(weights[2], weights[4])
+
+
+def test_an_image_too_small_for_the_network_is_a_clear_fault():
+    with pytest.raises(RecipeError) as caught:
+        build_digits({"name": "cnn", "filters": [4, 4, 4], "padding": "valid"}, image_shape=(6, 6, 1))
+    assert "6x6" in caught.value.what and "filters" in caught.value.hint
+
+
+def test_images_of_any_size_are_taken():
+    model = build_digits({"name": "cnn", "filters": [4], "global_pool": "average"})
+    assert model(np.zeros((2, 50, 40, 1), np.uint8)).shape == (2, 10)
+
+
+def test_scaling_is_decided_with_a_reason():
+    assert choose_scale("auto", (33.3,))[0] == "standard"
+    assert choose_scale("unit", (33.3,)) == ("unit", "as the recipe says")
+    assert scale_numbers("none", (33.3,), (78.0,)) == ((0.0,), (1.0,))
+    assert scale_numbers("standard", (33.3,), (0.0,)) == ((33.3,), (1.0,))

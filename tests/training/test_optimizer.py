@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from railcar.training.optimizer import FusedAdam, FusedSGD, Schedule, build_optimizer
+
+
+def train_dense(optimizer: keras.optimizers.Optimizer, n_steps: int = 20) -> np.ndarray:
+    model = keras.Sequential([keras.Input((5,)), dense(3, kernel_initializer=keras.initializers.GlorotUniform(1))])
+    generator = np.random.default_rng(0)
+    optimizer.build(model.trainable_variables)
+    for _ in range(n_steps):
+        rows = tf.constant(generator.normal(size=(4, 5)).astype(np.float32))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(model(rows) ** 2)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+    return np.concatenate([one.numpy().ravel() for one in model.trainable_variables])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda: FusedAdam(1e-2), lambda: keras.optimizers.Adam(1e-2)),
+        (lambda: FusedAdam(1e-2, weight_decay=0.1), lambda: keras.optimizers.Adam(1e-2, weight_decay=0.1)),
+        (
+            lambda: FusedSGD(1e-2, momentum=0.9, nesterov=True),
+            lambda: keras.optimizers.SGD(1e-2, momentum=0.9, nesterov=True),
+        ),
+    ],
+)
+def test_a_fused_optimizer_makes_the_steps_of_keras_own(ours, theirs):
+    np.testing.assert_allclose(train_dense(ours()), train_dense(theirs()), rtol=1e-5, atol=1e-6)
+
+
+def test_a_cosine_rises_over_the_warm_up_and_falls_to_zero():
+    rate = Schedule("cosine", peak=1.0, warmup_steps=10, n_steps=110)
+    assert float(rate(0)) == pytest.approx(0.1)
+    assert float(rate(9)) == pytest.approx(1.0)
+    assert float(rate(60)) == pytest.approx(0.5 + 0.5 * math.cos(math.pi * 0.5))
+    assert float(rate(110)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_line_falls_evenly_and_a_constant_stays():
+    assert float(Schedule("linear", peak=2.0, warmup_steps=0, n_steps=4)(1)) == pytest.approx(1.5)
+    assert float(Schedule("constant", peak=2.0, warmup_steps=0, n_steps=4)(3)) == pytest.approx(2.0)
+
+
+def test_biases_and_normalisation_are_not_decayed():
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, bias_initializer="ones")])
+    settings: dict[str, Any] = {
+        "learning_rate": 0.1,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "n_steps": 1,
+        "momentum": 0.9,
+    }
+    optimizer = build_optimizer(
+        "adamw", **settings, momentum=0.9, weight_decay=0.5, beta_1=0.9, beta_2=0.999, model=model
+    )
+    kernel, bias = (one.numpy() for one in model.trainable_variables)
+    optimizer.apply([tf.zeros((5, 3)), tf.zeros(3)], model.trainable_variables)
+    np.testing.assert_allclose(model.trainable_variables[0].numpy(), kernel * 0.95, rtol=1e-5)
+    np.testing.assert_array_equal(model.trainable_variables[1].numpy(), bias)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from railcar.errors import RecipeError
+from railcar.training.runtime import choose_compile, choose_precision, choose_runtime, choose_steps_per_call
+
+
+@pytest.mark.parametrize(
+    ("device", "flags", "capability", "expected"),
+    [
+        ("cpu", {"amx_bf16", "avx512_bf16"}, None, "bfloat16"),
+        ("cpu", {"avx512_bf16"}, None, "bfloat16"),
+        ("cpu", {"avx2"}, None, "float32"),
+        ("gpu", set(), (9, 0), "bfloat16"),
+        ("gpu", set(), (7, 5), "float16"),
+        ("gpu", set(), (6, 1), "float32"),
+    ],
+)
+def test_precision_is_what_the_device_multiplies_natively(device, flags, capability, expected):
+    choice = choose_precision("auto", device, frozenset(flags), capability)
+    assert choice.value == expected
+    assert len(choice.reason) > 10
+
+
+def test_what_the_recipe_says_is_not_overruled():
+    assert choose_precision("float32", "cpu", frozenset({"amx_bf16"}), None).value == "float32"
+    runtime = choose_runtime(precision="float32", compile="eager", steps_per_call="auto")
+    assert (runtime.compile.value, runtime.steps_per_call.value) == ("eager", 1)
+
+
+def test_a_cpu_gets_the_graph_mode():
+    assert choose_compile("cpu").value == "graph"
+    assert choose_compile("gpu").value == "xla"
+
+
+def test_several_steps_in_an_eager_call_are_refused():
+    with pytest.raises(RecipeError, match="steps_per_call"):
+        choose_steps_per_call(10, "eager")

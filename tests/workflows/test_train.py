@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars
+import pytest
+from tests.synthetic import make_images, tiny_recipe, write_image_folder
+
+import railcar
+from railcar.errors import DataError, NotFound, OutputError, RunError, TrainingError, UsageError
+from railcar.runs.checkpoint import read_checkpoint
+from railcar.runs.run_dir import RunDir
+from railcar.workflows.train import Look
+
+QUIET = Look(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_folder(tmp_path_factory.mktemp("photos"), n_per_class=30)
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> railcar.api.Run:
+    recipe = tiny_recipe(steps=40, validate_every=10, checkpoint_every=10, tensorboard=True)
+    recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
+    return railcar.train(recipe, runs_dir=tmp_path_factory.mktemp("runs"), look=QUIET)
+
+
+def variables_of(run: RunDir, step: int) -> dict[str, np.ndarray]:
+    checkpoint = read_checkpoint(run.checkpoints / f"step-{step:08d}")
+    with np.load(checkpoint.path / "variables.npz") as stored:
+        return dict(stored)
+
+
+def test_a_run_directory_has_every_file_of_the_interface(run):
+    found = RunDir(run.path)
+    for path in (found.recipe_path, found.decisions_path, found.manifest_path, found.splits_path, found.metrics_path):
+        assert path.is_file(), path
+    for path in (found.best_path, found.last_path, found.evaluation_path, found.predictions_path, found.log_path):
+        assert path.is_file(), path
+    assert {"curves.png", "confusion.png", "mistakes.png", "batch.png"} <= {one.name for one in found.plots.iterdir()}
+    artifact = {one.name for one in found.artifact.iterdir()}
+    assert artifact == {"model.keras", "artifact.json", "signature.json", "samples"}
+    assert list(found.tensorboard.glob("events.*"))
+    manifest = found.read_manifest()
+    assert (manifest["state"], manifest["step"], manifest["steps"]) == ("finished", 40, 40)
+    assert manifest["data"]["n_train"] + manifest["data"]["n_validation"] + manifest["data"]["n_test"] == 90
+
+
+def test_a_tiny_network_learns_plain_classes(run):
+    assert run.evaluation["test"]["accuracy"] >= 0.9
+    rows = RunDir(run.path).read_metrics()
+    assert rows[-1]["step"] == 40 and rows[-1]["loss"] < rows[0]["loss"]
+    assert {"step", "epoch", "loss", "accuracy", "learning_rate", "examples_per_s", "seconds"} <= set(rows[-1])
+    assert [row["step"] for row in rows if "val_loss" in row] == [10, 20, 30, 40]
+
+
+def test_predictions_name_every_test_example_with_probabilities(run):
+    frame = polars.read_parquet(RunDir(run.path).predictions_path)
+    right = (frame["label"] == frame["predicted"]).sum()
+    assert (len(frame), right) == (run.evaluation["test"]["n"], run.evaluation["test"]["n_right"])
+    assert frame["probabilities"].to_numpy().sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert all(re.fullmatch(r"[abc]/\d+\.png", name) for name in frame["id"])
+
+
+def test_the_recipe_of_a_run_repeats_it_to_the_bit(run, tmp_path: Path):
+    again = railcar.train(run.path / "recipe.yaml", runs_dir=tmp_path, look=QUIET)
+    first, second = variables_of(RunDir(run.path), 40), variables_of(RunDir(again.path), 40)
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+def test_evaluation_and_prediction_agree_with_the_run(run, folder: Path):
+    evaluation = railcar.evaluate(run.path, look=QUIET)
+    assert evaluation["test"] == run.evaluation["test"]
+    frame = polars.read_parquet(RunDir(run.path).predictions_path)
+    predictions = railcar.predict([folder / name for name in frame["id"]], run=run.path)
+    assert [one.label for one in predictions] == frame["predicted"].to_list()
+    expected = frame["probabilities"].to_numpy().max(axis=1)
+    np.testing.assert_allclose([one.probability for one in predictions], expected, atol=1e-5)
+
+
+def test_other_data_and_other_checkpoints_can_be_measured(run, tmp_path: Path):
+    other = railcar.evaluate(run.path, data=write_image_folder(tmp_path / "new", n_per_class=5), look=QUIET)
+    assert other["train"]["n"] == 15 and other["train"]["accuracy"] >= 0.8
+    early = railcar.evaluate(run.path, checkpoint=20, look=QUIET)
+    assert early["checkpoint"] == "step-00000020"
+
+
+def test_a_loaded_model_takes_arrays_of_any_size(run):
+    model = railcar.load(run.path)
+    images, labels = make_images(9)
+    assert [model.class_names.index(one.label) for one in model.predict(images)] == labels.tolist()
+    larger = np.kron(images[..., 0], np.ones((1, 3, 3), np.uint8))
+    assert model.predict_probabilities(larger).shape == (9, 3)
+    with pytest.raises(DataError, match="uint8"):
+        model.predict(images.astype(np.float32))
+
+
+def test_arrays_frames_and_datasets_are_data(tmp_path: Path):
+    import pandas
+    import tensorflow as tf
+
+    images, labels = make_images(60, side=8)
+    frame = polars.DataFrame({"label": labels, **{f"p{i}": images.reshape(60, 64)[:, i] for i in range(64)}})
+    forms = [
+        (images, labels),
+        frame,
+        pandas.DataFrame(frame.to_dict(as_series=False)),
+        tf.data.Dataset.from_tensor_slices((images, labels)).batch(7),
+    ]
+    accuracies = set()
+    for data in forms:
+        sets = {"training.steps": 4, "training.batch_size": 8, "training.tensorboard": False, "model.filters": [4]}
+        run = railcar.train(data, overrides=sets, runs_dir=tmp_path, look=QUIET)
+        accuracies.add((run.evaluation["test"]["n"], round(run.evaluation["test"]["loss"], 6)))
+    assert len(accuracies) == 1
+
+
+def stop_after(step: int, runs: Path, recipe: Path, number: signal.Signals) -> tuple[int, str, RunDir]:
+    """Start a training as a process of its own and send it a signal once `step` is logged."""
+    command = [sys.executable, "-m", "railcar", "train", str(recipe), "--runs-dir", str(runs)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        found = [RunDir(one) for one in runs.glob("tiny-*")]
+        if found and any(row["step"] >= step for row in found[0].read_metrics()):
+            process.send_signal(number)
+            break
+        time.sleep(0.02)
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors, RunDir(next(runs.glob("tiny-*")))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_is_saved_says_how_to_go_on_and_ends_as_if_never_stopped(
+    folder: Path, tmp_path: Path, number: signal.Signals, status: int
+):
+    recipe = tiny_recipe(steps=1200, validate_every=300, checkpoint_every=300, log_every=1, steps_per_call=5)
+    recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
+    path = tmp_path / "tiny.json.yaml"
+    path.write_text(json.dumps(recipe))
+    whole = railcar.train(path, runs_dir=tmp_path / "whole", look=QUIET)
+    code, errors, cut = stop_after(20, tmp_path / "cut", path, number)
+    assert code == status
+    assert f"railcar train --resume={cut.name}" in errors and "Traceback" not in errors
+    stopped_at = cut.read_manifest()["step"]
+    assert 20 <= stopped_at < 1200 and cut.read_manifest()["state"] == "interrupted"
+    resumed = railcar.train(resume=cut.name, runs_dir=tmp_path / "cut", look=QUIET)
+    first, second = variables_of(RunDir(whole.path), 1200), variables_of(cut, 1200)
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+    assert resumed.evaluation["test"] == whole.evaluation["test"]
+    losses = [[row["loss"] for row in RunDir(one).read_metrics()] for one in (whole.path, cut.path)]
+    assert losses[0] == losses[1]
+
+
+def test_a_finished_run_and_a_changed_recipe_are_not_resumed(run):
+    with pytest.raises(RunError, match="finished"):
+        railcar.train(resume=str(run.path), look=QUIET)
+    with pytest.raises(UsageError, match="keeps its recipe"):
+        railcar.train(resume=str(run.path), overrides=["seed=3"], look=QUIET)
+
+
+def test_a_loss_that_is_no_number_fails_with_words_and_keeps_the_checkpoint(folder: Path, tmp_path: Path):
+    recipe = tiny_recipe(steps=50, optimizer={"learning_rate": 1e30}, checkpoint_every=1)
+    recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
+    recipe["model"] = {"filters": [4]}
+    with pytest.raises(TrainingError) as caught:
+        railcar.train(recipe, runs_dir=tmp_path, look=QUIET)
+    assert re.search(r"step \d+: the loss is", caught.value.what)
+    assert "learning_rate" in caught.value.hint
+    assert RunDir(next(tmp_path.iterdir())).read_manifest()["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "words"),
+    [
+        ("no-such-thing", NotFound, "no such file or folder"),
+        ("minst", NotFound, "no such file"),
+        ("gs://bucket/data", UsageError, "cannot be read yet"),
+        (42, UsageError, "int"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(data, error, words, tmp_path: Path):
+    with pytest.raises(error, match=words) as caught:
+        railcar.train(data, runs_dir=tmp_path / "runs", look=QUIET)
+    assert caught.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused_before_training(tmp_path: Path):
+    blocker = tmp_path / "runs"
+    blocker.write_text("a file")
+    with pytest.raises(OutputError, match="runs"):
+        railcar.train(runs_dir=blocker, look=QUIET)
+    if os.geteuid() != 0:  # root may write anywhere
+        blocker.unlink()
+        blocker.mkdir(mode=0o500)
+        with pytest.raises(OutputError, match="not writable"):
+            railcar.train(runs_dir=blocker, look=QUIET)
