@@ -129,9 +129,10 @@ def test_a_class_that_training_does_not_see_is_refused(make: SimpleNamespace) ->
 
 
 def test_an_empty_side_is_refused(make: SimpleNamespace) -> None:
-    with pytest.raises(DataError, match="the validation side is empty") as caught:
-        open_arrays(*make.digits(30), validation=1e-9)
-    assert "data.validation" in caught.value.hint
+    images, labels = make.digits(2)
+    with pytest.raises(DataError, match="side is empty") as caught:
+        open_arrays(images, labels, validation=0.1, test=0.1)
+    assert "data." in caught.value.hint
 
 
 def test_the_splits_file_names_every_example_once(make: SimpleNamespace, tmp_path: Path) -> None:
@@ -147,3 +148,11 @@ def test_the_splits_file_names_every_example_once(make: SimpleNamespace, tmp_pat
         for name, split in dataset.splits.items():
             expected = [split.id_of(number) for number in range(len(split))]
             assert frame.filter(pl.col("side") == name)["id"].to_list() == expected
+
+
+def test_chance_leaves_no_side_of_a_small_set_empty():
+    for seed in range(200):
+        hashes = np.random.default_rng(seed).integers(0, 2**63, 24, dtype=np.uint64)
+        rows = draw_rows(hashes, seed=seed, shares={"validation": 0.1, "test": 0.1})
+        assert len(rows["validation"]) >= 1 and len(rows["test"]) >= 1 and len(rows["train"]) >= 12
+        assert sorted(np.concatenate(list(rows.values()))) == list(range(24))

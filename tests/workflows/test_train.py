@@ -104,7 +104,7 @@ def test_a_loaded_model_takes_arrays_of_any_size(run):
     larger = np.kron(images[..., 0], np.ones((1, 3, 3), np.uint8))
     assert model.predict_probabilities(larger).shape == (9, 3)
     with pytest.raises(DataError, match="uint8"):
-        model.predict(images.astype(np.float32))
+        model.predict(images.astype(np.float32))  # pyright: ignore[reportArgumentType]
 
 
 def test_arrays_frames_and_datasets_are_data(tmp_path: Path):

@@ -76,9 +76,9 @@ def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
         )
     # The test side takes the low end and validation the high end, so that changing one leaves the other alone.
     if "test" in fractions:
-        side[position < fractions["test"]] = 1
+        side[_is_low(position, fractions["test"])] = 1
     if "validation" in fractions:
-        side[position >= 1 - fractions["validation"]] = 2
+        side[_is_low(1 - position, fractions["validation"]) & (side == 0)] = 2
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, n])))
     for number, name in ((1, "test"), (2, "validation")):
         share = shares.get(name)
@@ -95,6 +95,15 @@ def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
         side[chosen] = number
     numbers = {"train": 0, **{name: number for number, name in ((1, "test"), (2, "validation")) if name in shares}}
     return {name: np.flatnonzero(side == number) for name, number in numbers.items()}
+
+
+def _is_low(position: NDArray[np.float64], fraction: float) -> NDArray[np.bool_]:
+    """Which of `position` (0 to 1) are below `fraction`; in a small set at least half as many as that should be, so
+    that chance leaves no side empty."""
+    n_least = max(1, int(fraction * len(position) / 2))
+    if n_least >= len(position):
+        return position < fraction
+    return position <= max(fraction, float(np.partition(position, n_least - 1)[n_least - 1]))
 
 
 def _whole(name: str, side: PreparedSide) -> Split:

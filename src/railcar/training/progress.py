@@ -88,7 +88,8 @@ class Reporter:
         if self._log:
             self._log.close()
             self._log = None
-        self._stream.close()
+        if not self._stream.closed:
+            self._stream.close()
 
 
 class TrainingBar:

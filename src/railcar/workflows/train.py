@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,11 +105,10 @@ def train(
     from railcar.workflows.data import open_data
 
     import_tensorflow(needed_for="training", verbose=look.verbose)
-    reporter = look.reporter()
-    for line in damaged:
-        reporter.warn(f"{line}; going back to the one before")
-    dataset = open_data(given.recipe, given.arrays, reporter)
-    reporter.close()
+    with closing(look.reporter()) as reporter:
+        for line in damaged:
+            reporter.warn(f"{line}; going back to the one before")
+        dataset = open_data(given.recipe, given.arrays, reporter)
     if run is not None:
         _check_same_data(run, dataset)
     job = _prepare(given, dataset, checkpoint)
