@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.synthetic import TINY_MODEL, make_images
 
 from railcar.models.build import build_model
 from railcar.training.compiled import compile_steps
 from railcar.training.optimizer import build_optimizer
+from tests.synthetic import TINY_MODEL, make_images
 
 
 def run_steps(

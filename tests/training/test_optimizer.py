@@ -12,6 +12,7 @@ from railcar.training.optimizer import FusedAdam, FusedSGD, Schedule, build_opti
 
 
 def train_dense(optimizer: keras.optimizers.Optimizer, n_steps: int = 20) -> np.ndarray:
+    dense: Any = keras.layers.Dense
     model = keras.Sequential([keras.Input((5,)), dense(3, kernel_initializer=keras.initializers.GlorotUniform(1))])
     generator = np.random.default_rng(0)
     optimizer.build(model.trainable_variables)
@@ -53,13 +54,7 @@ def test_a_line_falls_evenly_and_a_constant_stays():
 
 def test_biases_and_normalisation_are_not_decayed():
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, bias_initializer="ones")])
-    settings: dict[str, Any] = {
-        "learning_rate": 0.1,
-        "schedule": "constant",
-        "warmup_steps": 0,
-        "n_steps": 1,
-        "momentum": 0.9,
-    }
+    settings: dict[str, Any] = {"learning_rate": 0.1, "schedule": "constant", "warmup_steps": 0, "n_steps": 1}
     optimizer = build_optimizer(
         "adamw", **settings, momentum=0.9, weight_decay=0.5, beta_1=0.9, beta_2=0.999, model=model
     )

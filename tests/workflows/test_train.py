@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from tests.synthetic import make_images, tiny_recipe, write_image_folder
 
 import railcar
 from railcar.errors import DataError, NotFound, OutputError, RunError, TrainingError, UsageError
 from railcar.runs.checkpoint import read_checkpoint
 from railcar.runs.run_dir import RunDir
 from railcar.workflows.train import Look
+from tests.synthetic import make_images, tiny_recipe, write_image_folder
 
 QUIET = Look(quiet=True)
 

@@ -107,7 +107,7 @@ def read_artifact(path: Path) -> Artifact:
             if hash_file(path / name) != checksum:
                 raise ArtifactError(
                     f"{path / name}: the checksum does not match artifact.json; the file was changed or damaged",
-                    hint="make the artifact anew with: railcar evaluate RUN --checkpoint best, or train again",
+                    hint="delete the artifact's folder and make it anew with: railcar evaluate RUN",
                 )
         height, width, channels = manifest["features"]["image_shape"]
         return Artifact(path, manifest["kind"], tuple(manifest["class_names"]), (height, width, channels), manifest)

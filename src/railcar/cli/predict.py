@@ -38,7 +38,7 @@ def command(
         raise UsageError("--run and --artifact exclude each other", hint="give one of the two")
     unreadable: list[DataError] = []
     n_done = 0
-    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top, verbose=console.verbose):
+    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top):
         if isinstance(one, DataError):
             unreadable.append(one)
             console.warn(f"{one.what}; skipped")

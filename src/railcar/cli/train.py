@@ -75,6 +75,6 @@ def format_result(run: Any) -> str:
         format_evaluation(run.evaluation),
         "",
         f"run   {run.path}",
-        f"next  railcar predict IMAGE...    railcar tensorboard    railcar runs show {run.name}",
+        "next  railcar predict IMAGE...  ·  railcar runs show  ·  railcar tensorboard",
     ]
     return "\n".join(lines)

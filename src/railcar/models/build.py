@@ -18,7 +18,7 @@ def choose_scale(scale: str, mean: Sequence[float]) -> tuple[str, str]:
     if scale != "auto":
         return scale, "as the recipe says"
     means = ", ".join(f"{one:.1f}" for one in mean)
-    return "standard", f"optimizers start well from mean 0 and deviation 1; the training pixels have mean {means}"
+    return "standard", f"to mean 0 and deviation 1; the training pixels have mean {means}"
 
 
 def scale_numbers(

@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.errors import CheckpointError, OutputError
+from railcar.errors import CheckpointError, OutputError, UsageError
+from railcar.runs.run_dir import RunDir, read_json
 from railcar.storage.local import hash_file, sync_folder
 
 
@@ -110,6 +111,34 @@ def list_steps(folder: Path) -> list[int]:
     """The steps of which there is a checkpoint, rising; not verified."""
     names = [path.name for path in folder.glob("step-*")] if folder.is_dir() else []
     return sorted(int(name[5:]) for name in names if name[5:].isdigit())
+
+
+def find_checkpoint(run: RunDir, which: str | None) -> tuple[Checkpoint, list[str]]:
+    """The checkpoint called "best", "last" or by its step; None is the best if there is one, else the last. Also lines
+    about damaged ones that were passed over. Raises `CheckpointError` when there is none."""
+    steps = list_steps(run.checkpoints)
+    if which is None:
+        which = "best" if run.best_path.is_file() else "last"
+    if which == "last":
+        newest, damaged = find_newest(run.checkpoints)
+        if newest is None:
+            raise CheckpointError(
+                f"{run.path}: no whole checkpoint", hint="train it again; the first checkpoint was not reached"
+            )
+        return newest, damaged
+    if which == "best":
+        pointer = read_json(run.best_path)
+        if pointer is None:
+            raise CheckpointError(
+                f"{run.path}: no checkpoint is marked as the best", hint="use --checkpoint last, or one of its steps"
+            )
+        return read_checkpoint(run.checkpoints / pointer["checkpoint"]), []
+    if not which.isdigit():
+        raise UsageError(f"--checkpoint {which}: neither best, last nor a step", hint="for example --checkpoint last")
+    if int(which) not in steps:
+        there = ", ".join(map(str, steps)) or "none"
+        raise CheckpointError(f"{run.path}: no checkpoint of step {which}", hint=f"kept are: {there}")
+    return read_checkpoint(run.checkpoints / checkpoint_name(int(which))), []
 
 
 def restore_variables(checkpoint: Checkpoint, groups: Mapping[str, Sequence[Variable]]) -> None:

@@ -35,6 +35,7 @@ from railcar.runs.run_dir import RunDir, write_json
 from railcar.training.callbacks import BestScore, StopSignals, check_losses
 from railcar.training.compiled import compile_steps
 from railcar.training.optimizer import build_optimizer
+from railcar.training.placement import log_placement
 from railcar.training.progress import Reporter, TrainingBar
 from railcar.training.schedule import StepPlan
 from railcar.training.summaries import Summaries
@@ -112,6 +113,8 @@ def run_training(training: Training, *, compile: str, resume_from: Checkpoint | 
         restore_variables(resume_from, training.groups)
         progress.restore(resume_from)
     train_steps = compile_steps(training.model, training.optimizer, batch_shape=_batch_shape(training), compile=compile)
+    if training.reporter.verbose:
+        train_steps = log_placement(train_steps, write=training.reporter.log_only, summarise=training.reporter.detail)
     with (
         StopSignals() as signals,
         training.reporter.bar(n_steps=plan.n_steps, first_step=progress.step) as bar,

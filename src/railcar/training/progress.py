@@ -6,6 +6,7 @@ Speaks to stderr only; results are printed by the command line, on stdout.
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,9 +33,11 @@ class Reporter:
         self._log = log_path.open("a", encoding="utf-8") if log_path else None
         self._bar: TrainingBar | None = None
 
-    def say(self, line: str = "") -> None:
-        """A line for everybody."""
-        self._write(line, shown=not self.quiet)
+    def say(self, line: str = "", *, indent: int = 0) -> None:
+        """A line for everybody, folded at the terminal's width; what follows the first line is indented."""
+        width = max(self._console.width, 40)
+        for part in textwrap.wrap(line, width, subsequent_indent=" " * indent, break_long_words=False) or [""]:
+            self._write(part, shown=not self.quiet)
 
     def detail(self, line: str) -> None:
         """A line for the log, and for those who asked for it."""

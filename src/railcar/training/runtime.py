@@ -80,7 +80,7 @@ def choose_precision(precision: str, device: str, flags: frozenset[str], capabil
 def choose_compile(device: str) -> Choice:
     if device == "gpu":
         return Choice("xla", "XLA fuses the passes over memory that bound a GPU")
-    return Choice("graph", "oneDNN's kernels are several times faster than XLA's on a CPU")
+    return Choice("graph", "on a CPU oneDNN's kernels are faster than XLA's")
 
 
 def choose_steps_per_call(steps_per_call: int | str, compile: str) -> Choice:
@@ -93,4 +93,4 @@ def choose_steps_per_call(steps_per_call: int | str, compile: str) -> Choice:
         return Choice(1, "eager steps run one by one")
     if steps_per_call != "auto":
         return Choice(int(steps_per_call), "as the recipe says")
-    return Choice("auto", "as many as take about a quarter of a second: Python costs nothing, Ctrl-C is prompt")
+    return Choice("auto", "as many as take a quarter of a second, so that Python costs nothing")

@@ -23,12 +23,9 @@ _lock = threading.Lock()
 _is_ready = False
 
 
-def import_tensorflow(
-    log_path: Path | str | None = None, *, needed_for: str = "this command", verbose: bool = False
-) -> ModuleType:
+def import_tensorflow(log_path: Path | str | None = None, *, needed_for: str = "this command") -> ModuleType:
     """The module `tensorflow`, its devices found, nothing of it written to the user's terminal.
 
-    `verbose` lets TensorFlow log what it does, operation placement included, for `placement_logged`.
     `log_path`: a file to which what TensorFlow said is appended; nowhere when absent. Raises `MissingExtra` when it is
     not installed and `RailcarError` when it is but cannot be loaded. Costs 3 to 6 seconds the first time.
     """
@@ -38,7 +35,7 @@ def import_tensorflow(
     with _lock:
         if _is_ready:
             return sys.modules["tensorflow"]
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose else "3")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with quiet_stderr(log_path):
             module = _load()
         _is_ready = True
@@ -96,18 +93,3 @@ def quiet_stderr(log_path: Path | str | None = None) -> Iterator[None]:
         os.dup2(terminal, 2)
         os.close(terminal)
         os.close(target)
-
-
-@contextlib.contextmanager
-def placement_logged(wanted: bool) -> Iterator[None]:
-    """While entered, and if `wanted`, TensorFlow writes the device of every operation to file descriptor 2."""
-    if not wanted:
-        yield
-        return
-    import tensorflow as tf
-
-    tf.debugging.set_log_device_placement(True)
-    try:
-        yield
-    finally:
-        tf.debugging.set_log_device_placement(False)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from railcar.data.types import Dataset, Split
-from railcar.errors import DataError
+import numpy as np
+
+from railcar.data.types import Dataset, Features, Split
+from railcar.errors import DataError, RunError
 from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
+from railcar.runs.checkpoint import find_checkpoint
 from railcar.runs.index import find_run
 from railcar.runs.run_dir import RunDir, read_json, write_json
+from railcar.training.progress import Reporter
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.data import open_data
 from railcar.workflows.inputs import resolve_input
@@ -41,26 +47,23 @@ def evaluate(
     check_tensorflow("evaluating")
     found = find_run(run, runs_dir)
     recipe = load_recipe(found.recipe_path)
-    import_tensorflow(needed_for="evaluating", verbose=look.verbose)
-    reporter = look.reporter()
-    try:
-        with quiet_stderr():
-            from railcar.workflows.results import Finished, find_checkpoint, write_run_artifact
+    which = str(checkpoint) if checkpoint is not None else _artifact_checkpoint(recipe)
+    restored, damaged = find_checkpoint(found, which)
+    with closing(look.reporter()) as reporter:
+        for line in damaged:
+            reporter.warn(line)
+        measured = open_data(recipe, None, reporter) if data is None else _open_other(found, data, reporter)
+        shown = _choose_split(measured, split)
+    import_tensorflow(needed_for="evaluating")
+    with quiet_stderr():
+        from railcar.workflows.results import Finished, write_run_artifact
 
-            which = str(checkpoint) if checkpoint is not None else _artifact_checkpoint(recipe)
-            restored, damaged = find_checkpoint(found, which)
-            for line in damaged:
-                reporter.warn(line)
-            own = open_data(recipe, None, reporter) if data is None else _trained_on(found, recipe, data, reporter)
-            finished = Finished(recipe, own, restored)
-            shown = _choose_split(own, split, data)
-            evaluation = {"checkpoint": restored.name, shown.name: finished.evaluate(shown)}
-            if data is None and checkpoint is None:
-                _remember(found, evaluation)
-                if not (found.artifact / "artifact.json").is_file():
-                    write_run_artifact(found, finished, shown, evaluation, found.read_manifest())
-    finally:
-        reporter.close()
+        finished = Finished(recipe, measured, restored)
+        evaluation = {"checkpoint": restored.name, shown.name: finished.evaluate(shown)}
+        if data is None and checkpoint is None:
+            _remember(found, evaluation)
+            if not (found.artifact / "artifact.json").is_file():
+                write_run_artifact(found, finished, shown, evaluation, found.read_manifest())
     return evaluation
 
 
@@ -68,11 +71,8 @@ def _artifact_checkpoint(recipe: Recipe) -> str | None:
     return "last" if recipe.training.best == "last" else None
 
 
-def _choose_split(dataset: Dataset, split: str | None, data: Any) -> Split:
-    if split is None:
-        split = next((name for name in SPLITS if name in dataset.splits), "train")
-        if data is not None and "test" not in dataset.splits:
-            split = "train"
+def _choose_split(dataset: Dataset, split: str | None) -> Split:
+    split = split or next(name for name in SPLITS if name in dataset.splits)
     if split not in dataset.splits:
         there = ", ".join(dataset.splits)
         raise DataError(f"{dataset.source}: there is no {split} split", hint=f"splits are: {there}; name one: --split")
@@ -87,29 +87,45 @@ def _remember(run: RunDir, evaluation: dict[str, Any]) -> None:
     write_json(run.evaluation_path, {**before, **evaluation})
 
 
-def _trained_on(run: RunDir, recipe: Recipe, data: Any, reporter: Any) -> Dataset:
+def _open_other(run: RunDir, data: Any, reporter: Reporter) -> Dataset:
     """Other data as the run's model needs it: its image size, its class names in its order."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    trained = run.read_manifest()["data"]["classes"]
+    features = _read_features(run)
     given = resolve_input(data)
-    node = given.recipe.data.model_copy(update={"validation": None, "test": None, "image_size": recipe.data.image_size})
+    node = given.recipe.data.model_copy(
+        update={"validation": None, "test": None, "image_size": features.image_shape[:2]}
+    )
     other = open_data(given.recipe.model_copy(update={"data": node}), given.arrays, reporter)
-    unknown = [name for name in other.features.class_names if name not in trained]
+    names = features.class_names
+    unknown = [name for name in other.features.class_names if name not in names]
     if unknown:
         raise DataError(
             f"{other.source}: the class {unknown[0]!r} is not one that the model was trained on",
-            hint=f"its classes are: {', '.join(trained[:10])}",
+            hint=f"its classes are: {', '.join(names[:10])}",
         )
-    mapping = np.array([trained.index(name) for name in other.features.class_names], np.int32)
-    splits = {name: replace(one, labels=mapping[np.asarray(one.labels)]) for name, one in other.splits.items()}
-    own = open_data(recipe, None, reporter).features
-    if other.features.image_shape[2] != own.image_shape[2]:
+    if other.features.image_shape != features.image_shape:
         raise DataError(
-            f"{other.source}: images have {other.features.image_shape[2]} channels, the model takes "
-            f"{own.image_shape[2]}",
+            f"{other.source}: images of {other.features.image_shape} do not fit the model, which takes "
+            f"{features.image_shape} (height, width, channels)",
             hint="convert the images to what the model was trained on",
         )
-    return replace(other, splits=splits, features=own)
+    mapping = np.array([names.index(name) for name in other.features.class_names], np.int32)
+    splits = {name: replace(one, labels=mapping[np.asarray(one.labels)]) for name, one in other.splits.items()}
+    return replace(other, splits=splits, features=features)
+
+
+def _read_features(run: RunDir) -> Features:
+    """What the run's model was told of its data."""
+    try:
+        about = run.read_manifest()["data"]
+        height, width, channels = about["image_shape"]
+        return Features(
+            about["kind"],
+            (height, width, channels),
+            tuple(about["class_names"]),
+            tuple(about["mean"]),
+            tuple(about["std"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.manifest_path}: what the model was trained on is missing", hint="train it again"
+        ) from error

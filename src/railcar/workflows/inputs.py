@@ -179,7 +179,7 @@ def choose_defaults(*, image_shape: tuple[int, int, int], n_train: int) -> Chose
         },
     }
     reasons = {
-        "model.filters": f"{n_blocks} halvings leave {left} of {side} pixels",
+        "model.filters": f"halved {n_blocks}x, {side} pixels become {left}",
         "training.batch_size": f"{n_train:,} training images",
         "training.epochs": f"about 60,000 images in all, at least 6 and at most 40 passes, over {n_train:,}",
     }

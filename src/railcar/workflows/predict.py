@@ -21,7 +21,6 @@ def load(
     *,
     artifact: str | Path | None = None,
     runs_dir: str | Path = "runs",
-    verbose: bool = False,
 ) -> Predictor:
     """The model of a run (a name, a unique prefix, a folder, None for the newest), or of an artifact's folder.
 
@@ -31,7 +30,7 @@ def load(
     check_tensorflow("predicting")
     path = Path(artifact) if artifact is not None else find_run(run, runs_dir).artifact
     found = read_artifact(path)
-    import_tensorflow(needed_for="predicting", verbose=verbose)
+    import_tensorflow(needed_for="predicting")
     with quiet_stderr():
         return Predictor(found)
 
@@ -43,14 +42,13 @@ def predict(
     artifact: str | Path | None = None,
     runs_dir: str | Path = "runs",
     top: int = 3,
-    verbose: bool = False,
 ) -> list[Prediction]:
     """What is on each image: a file, a folder of images (its sub-folders, too) or a CSV of pixels, one row an image.
 
     Raises `NotFound` for an input that is not there and `DataError` for the first one that cannot be read.
     """
     results = []
-    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top, verbose=verbose):
+    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top):
         if isinstance(one, DataError):
             raise one
         results.append(one)
@@ -64,12 +62,11 @@ def predict_each(
     artifact: str | Path | None = None,
     runs_dir: str | Path = "runs",
     top: int = 3,
-    verbose: bool = False,
 ) -> Iterator[Prediction | DataError]:
     """As `predict`, one after the other, with a `DataError` in the place of an image that cannot be read."""
     paths = [Path(one).expanduser() for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
     groups = [(path, _list_images(path)) for path in paths]
-    predictor = load(run, artifact=artifact, runs_dir=runs_dir, verbose=verbose)
+    predictor = load(run, artifact=artifact, runs_dir=runs_dir)
     for path, images in groups:
         if images is None:
             yield from _predict_rows(predictor, path, top)

@@ -14,20 +14,12 @@ from numpy.typing import NDArray
 
 from railcar.artifact.artifact import write_artifact
 from railcar.data.types import Dataset, Split
-from railcar.errors import CheckpointError, UsageError
 from railcar.evaluation.evaluate import Evaluator
 from railcar.evaluation.metrics import describe, softmax
 from railcar.models.build import build_model, choose_scale, scale_numbers
 from railcar.recipe.schema import Recipe
-from railcar.runs.checkpoint import (
-    Checkpoint,
-    checkpoint_name,
-    find_newest,
-    list_steps,
-    read_checkpoint,
-    restore_variables,
-)
-from railcar.runs.run_dir import RunDir, read_json, write_json
+from railcar.runs.checkpoint import Checkpoint, restore_variables
+from railcar.runs.run_dir import RunDir, write_json
 
 _N_SAMPLES = 20
 _N_MISTAKES = 24
@@ -47,34 +39,6 @@ def build_from_recipe(recipe: Recipe, dataset: Dataset, *, precision: str) -> An
         precision=precision,
         seed=recipe.seed,
     )
-
-
-def find_checkpoint(run: RunDir, which: str | None) -> tuple[Checkpoint, list[str]]:
-    """The checkpoint called "best", "last" or by its step; None is the best if there is one, else the last. Also lines
-    about damaged ones that were passed over. Raises `CheckpointError` when there is none."""
-    steps = list_steps(run.checkpoints)
-    if which is None:
-        which = "best" if run.best_path.is_file() else "last"
-    if which == "last":
-        newest, damaged = find_newest(run.checkpoints)
-        if newest is None:
-            raise CheckpointError(
-                f"{run.path}: no whole checkpoint", hint="train it again; the first checkpoint was not reached"
-            )
-        return newest, damaged
-    if which == "best":
-        pointer = read_json(run.best_path)
-        if pointer is None:
-            raise CheckpointError(
-                f"{run.path}: no checkpoint is marked as the best", hint="use --checkpoint last, or one of its steps"
-            )
-        return read_checkpoint(run.checkpoints / pointer["checkpoint"]), []
-    if not which.isdigit():
-        raise UsageError(f"--checkpoint {which}: neither best, last nor a step", hint="for example --checkpoint last")
-    if int(which) not in steps:
-        there = ", ".join(map(str, steps)) or "none"
-        raise CheckpointError(f"{run.path}: no checkpoint of step {which}", hint=f"kept are: {there}")
-    return read_checkpoint(run.checkpoints / checkpoint_name(int(which))), []
 
 
 class Finished:

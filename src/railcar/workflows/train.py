@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from railcar.runs.run_dir import RunDir, now_text, write_json
 from railcar.storage.local import check_writable, write_atomic
 from railcar.training.progress import Reporter, format_seconds
 from railcar.training.schedule import StepPlan, build_plan
-from railcar.training.tensorflow import import_tensorflow, placement_logged, quiet_stderr
+from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.inputs import Input, Overrides, choose_defaults, complete_recipe, resolve_input
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def train(
     check_writable(Path(runs_dir))
     from railcar.workflows.data import open_data
 
-    import_tensorflow(needed_for="training", verbose=look.verbose)
+    import_tensorflow(needed_for="training")
     with closing(look.reporter()) as reporter:
         for line in damaged:
             reporter.warn(f"{line}; going back to the one before")
@@ -213,7 +213,7 @@ def _begin(job: Job, runs_dir: str | Path) -> RunDir:
                 "source": source or job.recipe.data.source,
                 "form": job.dataset.form,
                 "fingerprint": job.dataset.fingerprint,
-                "classes": list(job.dataset.features.class_names),
+                **asdict(job.dataset.features),
                 **counts,
             },
             "model": {"layers": describe_model(job.model), "parameters": int(job.model.count_params())},
@@ -276,7 +276,7 @@ def _train_steps(job: Job, run: RunDir, reporter: Reporter) -> Progress:
         measure=Evaluator(job.model, job.dataset.features.image_shape).measure,
         summaries=summaries,
     )
-    with quiet_stderr(run.log_path), placement_logged(reporter.verbose):
+    with quiet_stderr(run.log_path):
         try:
             if summaries:
                 _write_overview(summaries, job)
@@ -296,32 +296,34 @@ def _write_overview(summaries: Summaries, job: Job) -> None:
 
 
 def _say_what(job: Job, run: RunDir, reporter: Reporter) -> None:
-    dataset, features = job.dataset, job.dataset.features
+    dataset, features, node = job.dataset, job.dataset.features, job.recipe.training
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
     height, width, channels = features.image_shape
-    colors = "gray" if channels == 1 else "RGB"
-    reporter.say(f"run      {run.path}")
-    reporter.say(f"data     {dataset.source}: {counts}; {features.n_classes} classes, {height}x{width} {colors}")
-    for note in dataset.notes:
-        reporter.say(f"         {note}")
+    look = f"{features.n_classes} classes, {height}x{width} {'gray' if channels == 1 else 'RGB'}"
+    rows = [("run", str(run.path)), ("data", f"{dataset.source}: {counts}; {look}")]
+    rows += [("", note) for note in dataset.notes]
     filters = "-".join(map(str, job.recipe.model.filters))
-    reporter.say(f"model    {job.recipe.model.name} {filters}: {job.model.count_params():,} parameters")
-    optimizer = job.recipe.training.optimizer
-    epochs = job.plan.n_steps / job.plan.steps_per_epoch
-    reporter.say(
-        f"training {job.plan.n_steps:,} steps of {job.recipe.training.batch_size} ({epochs:.3g} epochs), "
-        f"{optimizer.name} {optimizer.learning_rate:g} {optimizer.schedule}"
-    )
+    rows.append(("model", f"{job.recipe.model.name} {filters}: {job.model.count_params():,} parameters"))
+    epochs = f"{job.plan.n_steps / job.plan.steps_per_epoch:.3g} epochs"
+    optimizer = f"{node.optimizer.name} {node.optimizer.learning_rate:g} {node.optimizer.schedule}"
+    rows.append(("training", f"{job.plan.n_steps:,} steps of {node.batch_size} ({epochs}), {optimizer}"))
     for key, choice in job.choices.items():
-        reporter.say(f"  {key.rpartition('.')[2]:<15}{choice.value}: {choice.reason}")
+        rows.append((f"  {key.rpartition('.')[2]}", f"{_plain(choice.value)}: {choice.reason}"))
     for key, reason in job.reasons.items():
-        reporter.say(f"  {key.rpartition('.')[2]:<15}{_look_up(job.recipe, key)}: {reason}")
+        rows.append((f"  {key.rpartition('.')[2]}", f"{_plain(_look_up(job.recipe, key))}: {reason}"))
+    for name, words in rows:
+        reporter.say(f"{name:<17}{words}", indent=17)
     if job.checkpoint:
         reporter.say(f"going on after step {job.checkpoint.step:,}")
 
 
+def _plain(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> tuple[dict[str, Any], float]:
-    from railcar.workflows.results import Finished, find_checkpoint, write_results
+    from railcar.runs.checkpoint import find_checkpoint
+    from railcar.workflows.results import Finished, write_results
 
     which = "last" if job.recipe.training.best == "last" else None
     checkpoint, damaged = find_checkpoint(run, which)
