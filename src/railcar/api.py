@@ -1,12 +1,10 @@
-"""The Python interface: one function for each thing that the commands do.
+"""The Python interface: one function for each thing that the commands do, from the same `workflows/`.
 
-    import railcar
+import railcar
 
-    run = railcar.train("photos/")
-    run.evaluation["test"]["accuracy"]
-    railcar.load(run.name).predict(images)
-
-The work is in `workflows/`, one file a function.
+run = railcar.train("photos/")
+run.evaluation["test"]["accuracy"]
+railcar.load(run.name).predict(images)
 """
 
 from __future__ import annotations

@@ -225,19 +225,15 @@ def test_each_fault_of_a_recipe_has_its_own_error_and_hint(capsys: pytest.Captur
         RecipeError("2 faults", faults=(Fault("a.yaml:1", "k", "bad", "mend"), Fault("a.yaml:2", "l", "worse")))
     )
 
-    assert capsys.readouterr().err == "error: a.yaml:1: k: bad\nhint: mend\nerror: a.yaml:2: l: worse\n"
+    assert (
+        capsys.readouterr().err
+        == "error: a.yaml:1: k: bad\nhint: mend\nerror: a.yaml:2: l: worse\n"
+        + "hint: `railcar recipe schema` lists all keys\n"
+    )
 
 
 def test_control_characters_of_a_file_name_do_not_reach_the_terminal() -> None:
     assert one_line("a\x1b[31mb\nc\x07") == r"a\x1b[31mb c\x07"
-
-
-def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
-    line = f"{sys.executable} -m railcar recipe schema | head -n 1"
-    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    assert done.stdout == "{\n"
-    assert done.stderr == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

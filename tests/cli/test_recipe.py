@@ -90,3 +90,10 @@ def test_schema_prints_a_json_schema(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["recipe", "schema"]) == 0
 
     assert json.loads(capsys.readouterr().out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_what_a_python_recipe_prints_stays_out_of_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "recipe.py"
+    path.write_text("print('hello')\nrecipe = {'seed': 1}\n")
+    assert main(["recipe", "check", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"]

@@ -122,3 +122,29 @@ def test_a_run_that_is_not_there_is_one_error_and_one_hint(runs_dir: Path, capsy
     assert lines[0].startswith("error: cifar: there is no such run")
     assert lines[1].startswith("hint: ")
     assert len(lines) == 2
+
+
+STRANGE = {
+    "manifest.json": ['{"state": [1], "step": "x", "data": [1], "devices": 3}', '{"step": NaN}', "[" * 100_000],
+    "evaluation.json": ['{"test": 3}', "[1]", '{"test": {"accuracy": "x", "accuracy_95": 3}}', '{"test": {"n": NaN}}'],
+    "metrics.jsonl": ['{"step": "a", "val_accuracy": []}\n', '{"step": NaN}\n'],
+    "recipe.yaml": ["model: 3\n", "training: [1]\n"],
+    "decisions.json": ["[1]"],
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, text) for name, texts in STRANGE.items() for text in texts])
+def test_strange_content_of_one_run_ends_no_listing_and_is_named(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    good, bad = make_run(runs_dir, "good"), make_run(runs_dir, "bad")
+    (bad.path / name).write_text(content)
+    for words in (["list"], ["list", "--json"]):
+        assert main(["runs", *words]) == 0
+        shown = capsys.readouterr().out
+        assert good.name in shown
+        assert bad.name in shown
+    for words in (["show", bad.name], ["show", bad.name, "--json"], ["compare", good.name, bad.name]):
+        status, shown = main(["runs", *words]), capsys.readouterr()
+        assert status == 0 or (str(bad.path) in shown.err and "hint: " in shown.err), shown.err
+        assert "fault of railcar" not in shown.err

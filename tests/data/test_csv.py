@@ -175,3 +175,31 @@ def test_the_fast_reader_reads_a_byte_right_or_declines_it() -> None:
                 np.testing.assert_array_equal(found, np.array(fields, int))
             else:
                 assert found is None
+
+
+@pytest.mark.parametrize("fault", ["abc", "", "12\0", "1_0"])
+def test_a_fault_in_the_first_example_does_not_make_it_a_header(
+    make: SimpleNamespace, tmp_path: Path, fault: str
+) -> None:
+    lines = make.csv_lines(30)
+    fields = lines[0].split(",")
+    fields[4] = fault
+    with pytest.raises(DataError, match="line 1"):
+        read_csv(write(tmp_path / "set.csv", [",".join(fields), *lines[1:]]))
+
+
+@pytest.mark.parametrize("first", ["", "label"])
+def test_numbers_of_columns_are_a_header(make: SimpleNamespace, tmp_path: Path, first: str) -> None:
+    header = ",".join([first or "0", *map(str, range(1, 17))])
+    _, labels, notes = read_csv(write(tmp_path / "set.csv", [header, *make.csv_lines(30)]))
+    assert len(labels) == 30
+    assert "with header" in notes[-1]
+
+
+def test_underscores_in_numbers_are_refused(make: SimpleNamespace, tmp_path: Path) -> None:
+    lines = make.csv_lines(30)
+    fields = lines[7].split(",")
+    fields[3] = "1_0"
+    lines[7] = ",".join(fields)
+    with pytest.raises(DataError, match="line 8, column 4"):
+        read_csv(write(tmp_path / "set.csv", lines))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,3 +174,20 @@ def test_a_class_whose_images_are_all_bad_is_refused(make: SimpleNamespace, tmp_
     (tmp_path / "dog" / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match="no image of the class 'dog' can be read"):
         read_image_folder(tmp_path, ReadOptions(max_bad=0.5))
+
+
+def test_a_named_pipe_is_skipped_not_waited_for(make: SimpleNamespace, tmp_path: Path) -> None:
+    make.class_folders(tmp_path)
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    raw = read_image_folder(tmp_path, ReadOptions(max_bad=0.2))
+    assert len(raw.sides["train"].labels) == 10
+    assert any("cat/pipe.png: not a file" in note for note in raw.warnings)
+
+
+def test_folders_that_are_passed_over_are_named(make: SimpleNamespace, tmp_path: Path) -> None:
+    make.class_folders(tmp_path / "set" / "train")
+    make.class_folders(tmp_path / "set", classes=("bird",))
+    (tmp_path / "set" / "train" / "fish").symlink_to(tmp_path / "set" / "bird")
+    notes = read_image_folder(tmp_path / "set").warnings
+    assert any("not used: bird" in note for note in notes)
+    assert any("not followed: fish" in note for note in notes)

@@ -127,3 +127,18 @@ def test_the_real_files_are_whole(mnist_folder: Path | None) -> None:
     assert raw.class_names == tuple("0123456789")
     with gzip.open(mnist_folder / "t10k-labels-idx1-ubyte.gz") as file:
         assert list(file.read()[8:]) == raw.sides["test"].labels.tolist()
+
+
+def test_test_images_without_their_labels_are_refused(make: SimpleNamespace, tmp_path: Path) -> None:
+    folder = make.idx(tmp_path)
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte: has no labels"):
+        read_idx_folder(folder)
+
+
+def test_test_images_of_another_size_are_refused(make: SimpleNamespace, tmp_path: Path) -> None:
+    folder = make.idx(tmp_path)
+    images, _ = make.digits(12, size=5)
+    (folder / "t10k-images-idx3-ubyte").write_bytes(make.idx_bytes(images))
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte: images of shape"):
+        read_idx_folder(folder)

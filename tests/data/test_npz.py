@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,3 +124,22 @@ def test_a_single_array_named_npz_is_refused_with_its_form(tmp_path: Path) -> No
         np.save(file, IMAGES)
     with pytest.raises(DataError, match="a single array"):
         read_npz(path)
+
+
+def test_labels_that_no_integer_holds_are_refused(make: SimpleNamespace, tmp_path: Path) -> None:
+    images, labels = make.digits(30)
+    for name, strange in (("huge", np.where(labels == 1, 1e300, labels)), ("bytes", np.array([b"a", b"\xff"] * 15))):
+        np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=strange)
+        with pytest.raises(DataError, match="y_train holds"):
+            read_npz(tmp_path / f"{name}.npz")
+
+
+def test_an_archive_of_other_things_is_refused_by_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as archive:
+        archive.writestr("x_train.npy", b"no array")
+        archive.writestr("y_train.npy", b"no array")
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(DataError, match="x_train is no array"):
+        read_npz(tmp_path / "set.npz")
+    with pytest.raises(DataError, match=r"text.npz: truncated or damaged, or not an .npz"):
+        read_npz(tmp_path / "text.npz")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from railcar.data.prepare import INDEX, open_arrays, open_dataset
-from railcar.errors import DataError, OutputError
+from railcar.errors import DataError, NotFound, OutputError
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +178,15 @@ def test_a_damaged_label_count_in_the_index_is_not_trusted(make: SimpleNamespace
     content["sides"]["train"]["n"] = 61
     index.write_text(json.dumps(content))
     assert len(open_dataset(source).splits["train"]) == 60
+
+
+def test_a_link_to_itself_is_an_unreadable_example(make: SimpleNamespace, tmp_path: Path) -> None:
+    make.class_folders(tmp_path / "set")
+    (tmp_path / "set" / "cat" / "self.png").symlink_to("self.png")
+    dataset = open_dataset(str(tmp_path / "set"), max_bad=0.2)
+    assert any("cat/self.png" in note for note in dataset.notes)
+
+
+def test_a_home_that_is_not_there_is_a_path_that_is_not_there() -> None:
+    with pytest.raises(NotFound, match="~nobody-of-that-name"):
+        open_dataset("~nobody-of-that-name/set")

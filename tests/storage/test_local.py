@@ -91,3 +91,8 @@ def test_removing_a_folder_that_is_gone_is_success(tmp_path: Path) -> None:
     remove_folder(tmp_path / "a")
     remove_folder(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_write_of_numpy_is_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="the disk is full"), explain_output_errors(tmp_path / "images.npy"):
+        raise OSError("320000 requested and 155520 written")

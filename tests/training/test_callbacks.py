@@ -1,29 +1,30 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 
 import numpy as np
 import pytest
 
-from railcar.errors import TrainingError
+from railcar.errors import Interrupted, TrainingError
 from railcar.training.callbacks import BestScore, StopSignals, check_losses
 
 
-def test_the_first_signal_is_noted_and_the_second_ends_at_once():
-    with StopSignals() as signals:
+def test_a_deferred_signal_is_noted_and_a_second_one_ends_at_once():
+    with StopSignals("go on") as signals, signals.deferred():
         os.kill(os.getpid(), signal.SIGINT)
         assert signals.received == signal.SIGINT
-        assert signals.exit_status == 130
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted) as caught:
             os.kill(os.getpid(), signal.SIGINT)
+    assert (caught.value.exit_status, caught.value.hint) == (130, "go on")
 
 
-def test_sigterm_has_its_own_status_and_the_handlers_come_back():
+def test_elsewhere_a_signal_ends_the_run_with_its_own_status():
     before = signal.getsignal(signal.SIGTERM)
-    with StopSignals() as signals:
+    with StopSignals("go on"), pytest.raises(Interrupted, match="SIGTERM") as caught:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert signals.exit_status == 143
+    assert caught.value.exit_status == 143
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -41,3 +42,12 @@ def test_the_best_score_follows_its_metric():
     assert [loss.improves(1, first), loss.improves(2, second), loss.step] == [True, False, 1]
     assert [accuracy.improves(1, first), accuracy.improves(2, second), accuracy.step] == [True, True, 2]
     assert [last.improves(1, first), last.step] == [False, None]
+
+
+def test_a_score_that_is_no_number_is_never_the_best():
+    score = BestScore("val_loss")
+    assert [score.improves(step, {"val_loss": value}) for step, value in ((1, math.nan), (2, 0.5), (3, 0.2))] == [
+        False,
+        True,
+        True,
+    ]

@@ -5,7 +5,7 @@ import pytest
 
 from railcar.models.build import build_model
 from railcar.training.compiled import compile_steps
-from railcar.training.optimizer import build_optimizer
+from railcar.training.optimizer import Schedule, build_optimizer
 from tests.synthetic import TINY_MODEL, make_images
 
 
@@ -16,10 +16,8 @@ def run_steps(
     model = build_model(
         settings, image_shape=(12, 12, 1), n_classes=3, mean=(60.0,), std=(50.0,), precision=precision, seed=1
     )
-    rates = {"learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 2, "n_steps": 12, "weight_decay": 0.0}
-    optimizer = build_optimizer(
-        "adam", **rates, momentum=0.9, beta_1=0.9, beta_2=0.999, model=model, scale_loss=precision == "float16"
-    )
+    schedule = Schedule("cosine", peak=0.01, warmup_steps=2, n_steps=12)
+    optimizer = build_optimizer("adam", schedule, model=model, scale_loss=precision == "float16")
     steps = compile_steps(model, optimizer, batch_shape=(8, 12, 12, 1), compile=compile)
     images, labels = make_images(8 * 12)
     images, labels = images.reshape(12, 8, 12, 12, 1), labels.reshape(12, 8)

@@ -33,6 +33,7 @@ def train_dense(optimizer: keras.optimizers.Optimizer, n_steps: int = 20) -> np.
             lambda: FusedSGD(1e-2, momentum=0.9, nesterov=True),
             lambda: keras.optimizers.SGD(1e-2, momentum=0.9, nesterov=True),
         ),
+        (lambda: FusedSGD(1e-2, momentum=0.0), lambda: keras.optimizers.SGD(1e-2)),
     ],
 )
 def test_a_fused_optimizer_makes_the_steps_of_keras_own(ours, theirs):
@@ -54,11 +55,16 @@ def test_a_line_falls_evenly_and_a_constant_stays():
 
 def test_biases_and_normalisation_are_not_decayed():
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, bias_initializer="ones")])
-    settings: dict[str, Any] = {"learning_rate": 0.1, "schedule": "constant", "warmup_steps": 0, "n_steps": 1}
-    optimizer = build_optimizer(
-        "adamw", **settings, momentum=0.9, weight_decay=0.5, beta_1=0.9, beta_2=0.999, model=model
-    )
+    rate = Schedule("constant", peak=0.1, warmup_steps=0, n_steps=1)
+    optimizer = build_optimizer("adamw", rate, weight_decay=0.5, model=model)
     kernel, bias = (one.numpy() for one in model.trainable_variables)
     optimizer.apply([tf.zeros((5, 3)), tf.zeros(3)], model.trainable_variables)
     np.testing.assert_allclose(model.trainable_variables[0].numpy(), kernel * 0.95, rtol=1e-5)
     np.testing.assert_array_equal(model.trainable_variables[1].numpy(), bias)
+
+
+@pytest.mark.parametrize("kind", ["constant", "linear", "cosine"])
+def test_the_rate_in_records_is_the_rate_of_the_graph(kind: str):
+    schedule = Schedule(kind, peak=0.3, warmup_steps=5, n_steps=40)
+    for step in (0, 3, 4, 5, 20, 39, 40):
+        assert schedule.value_at(step) == pytest.approx(float(schedule(step)), rel=1e-5, abs=1e-7)

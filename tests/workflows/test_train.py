@@ -17,10 +17,7 @@ import railcar
 from railcar.errors import DataError, NotFound, OutputError, RunError, TrainingError, UsageError
 from railcar.runs.checkpoint import read_checkpoint
 from railcar.runs.run_dir import RunDir
-from railcar.workflows.train import Look
 from tests.synthetic import make_images, tiny_recipe, write_image_folder
-
-QUIET = Look(quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> railcar.api.Run:
     recipe = tiny_recipe(steps=40, validate_every=10, checkpoint_every=10, tensorboard=True)
     recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
-    return railcar.train(recipe, runs_dir=tmp_path_factory.mktemp("runs"), look=QUIET)
+    return railcar.train(recipe, runs_dir=tmp_path_factory.mktemp("runs"), quiet=True)
 
 
 def variables_of(run: RunDir, step: int) -> dict[str, np.ndarray]:
@@ -73,7 +70,7 @@ def test_predictions_name_every_test_example_with_probabilities(run):
 
 
 def test_the_recipe_of_a_run_repeats_it_to_the_bit(run, tmp_path: Path):
-    again = railcar.train(run.path / "recipe.yaml", runs_dir=tmp_path, look=QUIET)
+    again = railcar.train(run.path / "recipe.yaml", runs_dir=tmp_path, quiet=True)
     first, second = variables_of(RunDir(run.path), 40), variables_of(RunDir(again.path), 40)
     assert first.keys() == second.keys()
     for key in first:
@@ -81,7 +78,7 @@ def test_the_recipe_of_a_run_repeats_it_to_the_bit(run, tmp_path: Path):
 
 
 def test_evaluation_and_prediction_agree_with_the_run(run, folder: Path):
-    evaluation = railcar.evaluate(run.path, look=QUIET)
+    evaluation = railcar.evaluate(run.path, quiet=True)
     assert evaluation["test"] == run.evaluation["test"]
     frame = polars.read_parquet(RunDir(run.path).predictions_path)
     predictions = railcar.predict([folder / name for name in frame["id"]], run=run.path)
@@ -91,9 +88,9 @@ def test_evaluation_and_prediction_agree_with_the_run(run, folder: Path):
 
 
 def test_other_data_and_other_checkpoints_can_be_measured(run, tmp_path: Path):
-    other = railcar.evaluate(run.path, data=write_image_folder(tmp_path / "new", n_per_class=5), look=QUIET)
-    assert other["train"]["n"] == 15 and other["train"]["accuracy"] >= 0.8
-    early = railcar.evaluate(run.path, checkpoint=20, look=QUIET)
+    other = railcar.evaluate(run.path, data=write_image_folder(tmp_path / "new", n_per_class=5), quiet=True)
+    assert other["data"]["n"] == 15 and other["data"]["accuracy"] >= 0.8
+    early = railcar.evaluate(run.path, checkpoint=20, quiet=True)
     assert early["checkpoint"] == "step-00000020"
 
 
@@ -122,7 +119,7 @@ def test_arrays_frames_and_datasets_are_data(tmp_path: Path):
     accuracies = set()
     for data in forms:
         sets = {"training.steps": 4, "training.batch_size": 8, "training.tensorboard": False, "model.filters": [4]}
-        run = railcar.train(data, overrides=sets, runs_dir=tmp_path, look=QUIET)
+        run = railcar.train(data, overrides=sets, runs_dir=tmp_path, quiet=True)
         accuracies.add((run.evaluation["test"]["n"], round(run.evaluation["test"]["loss"], 6)))
     assert len(accuracies) == 1
 
@@ -146,30 +143,66 @@ def stop_after(step: int, runs: Path, recipe: Path, number: signal.Signals) -> t
 def test_a_stopped_run_is_saved_says_how_to_go_on_and_ends_as_if_never_stopped(
     folder: Path, tmp_path: Path, number: signal.Signals, status: int
 ):
-    recipe = tiny_recipe(steps=1200, validate_every=300, checkpoint_every=300, log_every=1, steps_per_call=5)
+    recipe = tiny_recipe(steps=1200, validate_every=300, checkpoint_every=300, log_every=7, steps_per_call=5)
     recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
     path = tmp_path / "tiny.json.yaml"
     path.write_text(json.dumps(recipe))
-    whole = railcar.train(path, runs_dir=tmp_path / "whole", look=QUIET)
+    whole = railcar.train(path, runs_dir=tmp_path / "whole", quiet=True)
     code, errors, cut = stop_after(20, tmp_path / "cut", path, number)
     assert code == status
     assert f"railcar train --resume={cut.name}" in errors and "Traceback" not in errors
     stopped_at = cut.read_manifest()["step"]
     assert 20 <= stopped_at < 1200 and cut.read_manifest()["state"] == "interrupted"
-    resumed = railcar.train(resume=cut.name, runs_dir=tmp_path / "cut", look=QUIET)
+    assert "reason" in cut.read_manifest()
+    resumed = railcar.train(resume=cut.name, runs_dir=tmp_path / "cut", quiet=True)
     first, second = variables_of(RunDir(whole.path), 1200), variables_of(cut, 1200)
     for key in first:
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)
     assert resumed.evaluation["test"] == whole.evaluation["test"]
+    assert "reason" not in cut.read_manifest()
     losses = [[row["loss"] for row in RunDir(one).read_metrics()] for one in (whole.path, cut.path)]
     assert losses[0] == losses[1]
 
 
+def test_a_damaged_newest_checkpoint_is_left_behind_on_resume(folder: Path, tmp_path: Path):
+    recipe = tiny_recipe(steps=12, keep_checkpoints=2)
+    recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
+    whole = railcar.train(recipe, runs_dir=tmp_path, quiet=True)
+    run = RunDir(whole.path)
+    expected = variables_of(run, 12)
+    run.write_manifest({**run.read_manifest(), "state": "interrupted"})
+    (run.checkpoints / "step-00000012" / "state.json").write_text("{}")
+    railcar.train(resume=whole.name, runs_dir=tmp_path, quiet=True)
+    for key, value in variables_of(run, 12).items():
+        np.testing.assert_array_equal(value, expected[key], err_msg=key)
+    assert "damaged" in run.log_path.read_text() or "does not match" in run.log_path.read_text()
+
+
+def test_data_that_changed_since_is_not_measured_silently(tmp_path: Path):
+    images, labels = make_images(60)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    sets = {"training.steps": 4, "training.tensorboard": False, "model.filters": [4]}
+    run = railcar.train(tmp_path / "data.npz", overrides=sets, runs_dir=tmp_path / "runs", quiet=True)
+    before = (run.path / "evaluation.json").read_text()
+    np.savez(tmp_path / "data.npz", images=255 - images, labels=labels)
+    with pytest.raises(RunError, match="has changed"):
+        railcar.evaluate(run.path, quiet=True)
+    assert (run.path / "evaluation.json").read_text() == before
+    assert railcar.evaluate(run.path, data=tmp_path / "data.npz", quiet=True)["data"]["n"] == 60
+
+
+def test_a_damaged_artifact_is_made_again_by_evaluate(run):
+    path = run.path / "artifact" / "model.keras"
+    path.write_bytes(b"damaged")
+    assert railcar.evaluate(run.path, quiet=True)["test"] == run.evaluation["test"]
+    assert railcar.load(run.path).class_names == ("a", "b", "c")
+
+
 def test_a_finished_run_and_a_changed_recipe_are_not_resumed(run):
     with pytest.raises(RunError, match="finished"):
-        railcar.train(resume=str(run.path), look=QUIET)
+        railcar.train(resume=str(run.path), quiet=True)
     with pytest.raises(UsageError, match="keeps its recipe"):
-        railcar.train(resume=str(run.path), overrides=["seed=3"], look=QUIET)
+        railcar.train(resume=str(run.path), overrides=["seed=3"], quiet=True)
 
 
 def test_a_loss_that_is_no_number_fails_with_words_and_keeps_the_checkpoint(folder: Path, tmp_path: Path):
@@ -177,7 +210,7 @@ def test_a_loss_that_is_no_number_fails_with_words_and_keeps_the_checkpoint(fold
     recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
     recipe["model"] = {"filters": [4]}
     with pytest.raises(TrainingError) as caught:
-        railcar.train(recipe, runs_dir=tmp_path, look=QUIET)
+        railcar.train(recipe, runs_dir=tmp_path, quiet=True)
     assert re.search(r"step \d+: the loss is", caught.value.what)
     assert "learning_rate" in caught.value.hint
     assert RunDir(next(tmp_path.iterdir())).read_manifest()["state"] == "failed"
@@ -194,7 +227,7 @@ def test_a_loss_that_is_no_number_fails_with_words_and_keeps_the_checkpoint(fold
 )
 def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(data, error, words, tmp_path: Path):
     with pytest.raises(error, match=words) as caught:
-        railcar.train(data, runs_dir=tmp_path / "runs", look=QUIET)
+        railcar.train(data, runs_dir=tmp_path / "runs", quiet=True)
     assert caught.value.hint
     assert not (tmp_path / "runs").exists()
 
@@ -203,9 +236,9 @@ def test_an_output_folder_that_cannot_be_written_is_refused_before_training(tmp_
     blocker = tmp_path / "runs"
     blocker.write_text("a file")
     with pytest.raises(OutputError, match="runs"):
-        railcar.train(runs_dir=blocker, look=QUIET)
+        railcar.train(runs_dir=blocker, quiet=True)
     if os.geteuid() != 0:  # root may write anywhere
         blocker.unlink()
         blocker.mkdir(mode=0o500)
         with pytest.raises(OutputError, match="not writable"):
-            railcar.train(runs_dir=blocker, look=QUIET)
+            railcar.train(runs_dir=blocker, quiet=True)

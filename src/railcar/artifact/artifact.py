@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ def write_artifact(
     """Write `path` anew, replacing an older one. `samples` are images and their probabilities; `facts` (metrics, run,
     checkpoint, data fingerprint, versions) go into artifact.json as they are."""
     partial = path.with_name(f".partial-{path.name}")
-    with explain_output_errors(path):
+    with explain_output_errors(path), ExitStack() as stack:
+        stack.callback(shutil.rmtree, partial, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "samples").mkdir(parents=True)
         model.save(partial / "model.keras")
@@ -107,7 +109,7 @@ def read_artifact(path: Path) -> Artifact:
             if hash_file(path / name) != checksum:
                 raise ArtifactError(
                     f"{path / name}: the checksum does not match artifact.json; the file was changed or damaged",
-                    hint="delete the artifact's folder and make it anew with: railcar evaluate RUN",
+                    hint="make it anew with: railcar evaluate RUN",
                 )
         height, width, channels = manifest["features"]["image_shape"]
         return Artifact(path, manifest["kind"], tuple(manifest["class_names"]), (height, width, channels), manifest)

@@ -14,6 +14,7 @@ from typing import Any
 
 from railcar.errors import Interrupted, RailcarError, RecipeError
 
+VERBOSE_HINT = "`--verbose` shows where this happened"
 RED, YELLOW, CYAN = "1;31", "33", "36"
 
 
@@ -75,5 +76,7 @@ def print_error(error: RailcarError, *, color: bool = False) -> None:
     word = "stopped:" if isinstance(error, Interrupted) else "error:"
     for what, hint in lines:
         print(f"{paint(word, RED, color=color)} {one_line(what)}", file=sys.stderr)
+        if not hint and word == "error:":
+            hint = "`railcar recipe schema` lists all keys" if isinstance(error, RecipeError) else VERBOSE_HINT
         if hint:
             print(f"{paint('hint:', CYAN, color=color)} {one_line(hint)}", file=sys.stderr)

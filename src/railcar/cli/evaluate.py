@@ -21,12 +21,19 @@ def command(
     run: str | None, data: str | None, split: str | None, checkpoint: str | None, runs_dir: Path, console: Console
 ) -> None:
     """Measure the model of RUN (a name, a unique prefix or a folder; the newest if not given) on its test split."""
-    from railcar.cli.tables import format_evaluation
+    from railcar.reporting.tables import format_evaluation
     from railcar.workflows.evaluate import evaluate
-    from railcar.workflows.train import Look
 
-    look = Look(quiet=console.quiet, verbose=console.verbose, color=console.color or None)
-    evaluation = evaluate(run, data=data, split=split, checkpoint=checkpoint, runs_dir=runs_dir, look=look)
+    evaluation = evaluate(
+        run,
+        data=data,
+        split=split,
+        checkpoint=checkpoint,
+        runs_dir=runs_dir,
+        quiet=console.quiet,
+        verbose=console.verbose,
+        color=console.color,
+    )
     if console.json:
         console.json_result(evaluation)
     else:

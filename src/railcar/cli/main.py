@@ -11,8 +11,11 @@ import gc
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import click
@@ -119,11 +122,18 @@ def railcar() -> None:
     """
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM. As Ctrl-C, it passes every `except Exception`, and what is half-written is removed on the way out."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `railcar` with `arguments` (`sys.argv[1:]` when None). Returns the exit status; prints every error.
 
     A command may return an int: its exit status.
     """
+    _open_closed_streams()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -136,11 +146,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         return _close_broken_pipe()
-    except (KeyboardInterrupt, click.Abort):
-        print("stopped: interrupted", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, click.Abort) as error:
+        # click makes an Abort of every KeyboardInterrupt
+        is_terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
+        print(f"stopped: {'terminated' if is_terminated else 'interrupted'}", file=sys.stderr)
+        return 143 if is_terminated else 130
     except Exception as error:
         return _report(error, flags)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _open_closed_streams() -> None:
+    # A stream that the caller closed (`>&-`) is None in Python, and the first `flush` would be our fault.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  open to the end
 
 
 def _start_fast() -> None:

@@ -21,6 +21,7 @@ from railcar.runs.index import (
     compare_runs,
     delete_run,
     find_run,
+    foreign_content,
     list_runs,
     read_evaluation,
     read_recipe,
@@ -60,17 +61,22 @@ def show_command(wanted: str | None, runs_dir: Path, console: Console) -> None:
     run = find_run(wanted, runs_dir)
     summary, manifest, recipe = summarize_run(run), run.read_manifest(), read_recipe(run)
     decisions, evaluation = read_json(run.decisions_path) or {}, read_evaluation(run)
+    if summary.state == "damaged":
+        raise foreign_content(run.path)
     if console.json:
         document = {"manifest": manifest, "recipe": recipe, "decisions": decisions, "evaluation": evaluation}
         console.json_result({**_plain(summary), **document, "files": _files(run)})
         return
-    parts = [
-        _heading(summary, manifest),
-        _section("Recipe", _recipe_lines(recipe)),
-        _section("Decided automatically", _decision_lines(decisions)),
-        _section("Result", _result_lines(evaluation)),
-        _section("Files", [f"{name:<22} {size}" for name, size in _files(run).items()]),
-    ]
+    try:
+        parts = [
+            _heading(summary, manifest),
+            _section("Recipe", _recipe_lines(recipe)),
+            _section("Decided automatically", _decision_lines(decisions)),
+            _section("Result", _result_lines(evaluation)),
+            _section("Files", [f"{name:<22} {size}" for name, size in _files(run).items()]),
+        ]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise foreign_content(run.path) from error
     console.result("\n\n".join(part for part in parts if part))
 
 
@@ -235,7 +241,7 @@ def _size(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
     if path.is_dir():
         return sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file())
-    return path.stat().st_size
+    return path.lstat().st_size
 
 
 def _size_text(n_bytes: float) -> str:
@@ -273,6 +279,8 @@ def _value_text(value: Any) -> str:
 
 
 def _metric_text(key: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
     if key.endswith("accuracy"):
         return _share_text(value)
     if key == "seconds_training":

@@ -40,7 +40,7 @@ def command(
     name of a known set (mnist, mnist-sample). RECIPE is a YAML or Python file, or a bundled recipe's name. With
     neither, the recipe mnist is trained on the embedded sample, without a network.
     """
-    from railcar.workflows.train import Look, train
+    from railcar.workflows.train import train
 
     if label is not None:
         overrides = (*overrides, f"data.label={label}")
@@ -50,7 +50,9 @@ def command(
         name=name,
         resume=False if resume is None else resume or True,
         runs_dir=runs_dir,
-        look=Look(quiet=console.quiet, verbose=console.verbose, color=console.color or None),
+        quiet=console.quiet,
+        verbose=console.verbose,
+        color=console.color,
     )
     if console.json:
         console.json_result(
@@ -68,7 +70,7 @@ def command(
 
 def format_result(run: Any) -> str:
     """The table at the end of a training, and what to do next."""
-    from railcar.cli.tables import format_evaluation
+    from railcar.reporting.tables import format_evaluation
 
     lines = [
         "",

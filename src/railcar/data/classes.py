@@ -43,8 +43,8 @@ def index_labels(labels: Mapping[str, NDArray], *, where: str) -> tuple[tuple[st
 def check_classes(class_names: tuple[str, ...], *, where: str) -> None:
     """Raise `DataError` unless there are two classes at least."""
     if len(class_names) < 2:
-        only = f"only the class {class_names[0]!r}" if class_names else "no examples"
-        raise DataError(f"{where}: there is {only}", hint="a classifier needs examples of at least two classes")
+        only = f"is only the class {class_names[0]!r}" if class_names else "are no examples"
+        raise DataError(f"{where}: there {only}", hint="a classifier needs examples of at least two classes")
 
 
 def list_names(names: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ from railcar.data.sources import csv, folder, idx, npz
 from railcar.data.types import RawData, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
+from railcar.storage.local import expand_home
 
 MAX_SHOWN = 5
 
@@ -46,7 +47,7 @@ def locate(source: str) -> Path:
     """
     if source in DATASETS:
         return DATASETS.load(source)()
-    path = Path(source).expanduser()
+    path = expand_home(source)
     if path.exists():
         return path
     if "://" in source:
@@ -71,6 +72,10 @@ def detect_form(path: Path) -> tuple[str, str]:
     if path.is_dir():
         return _detect_folder(path)
     name = path.name.lower()
+    if not path.is_file():
+        raise DataError(
+            f"{path}: neither a file nor a folder", hint="write the data to a file first, then give its path"
+        )
     if name.endswith(csv.CSV_SUFFIXES):
         return "csv", f"{path.name} is a CSV file"
     if name.endswith((".npz", ".npy")):

@@ -134,10 +134,19 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
         form_name, reason = detect_form(path)
         form = FORMS[form_name]
         # a link that leads nowhere is an unreadable example, not a reason to stop here
-        stats = [(file, file.stat() if file.exists() else file.lstat()) for file in form.list_files(path)]
+        stats = [(file, _stat(file)) for file in form.list_files(path)]
     seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     key = _key([form_name, str(path.resolve()), seen, options.image_size, options.max_bad, options.label])
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, (reason,))
+
+
+def _stat(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except (FileNotFoundError, RuntimeError, OSError) as error:
+        if file.is_symlink():
+            return file.lstat()
+        raise error
 
 
 def _key(parts: list[Any]) -> str:

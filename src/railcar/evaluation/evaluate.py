@@ -26,11 +26,11 @@ class Evaluator:
         def forward(images: Any) -> Any:
             return model(images, training=False)
 
-        self._forward = tf.function(forward, input_signature=signature, autograph=False)
+        self._forward = tf.function(forward, input_signature=signature, autograph=False).get_concrete_function()
 
     def logits(self, split: Split) -> NDArray[np.float32]:
         """float32 [n, n_classes], in the split's order."""
-        parts = [self._forward(images).numpy() for images, _ in iterate(split, self._batch_size)]
+        parts = [self._forward(tf.constant(images)).numpy() for images, _ in iterate(split, self._batch_size)]
         return np.concatenate(parts)
 
     def measure(self, split: Split) -> dict[str, float]:

@@ -22,8 +22,8 @@ def per_class(confusion: NDArray[np.int64], class_names: Sequence[str]) -> list[
     n_true, n_predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     rows = []
     for index, name in enumerate(class_names):
-        precision = hits[index] / n_predicted[index] if n_predicted[index] else 0.0
-        recall = hits[index] / n_true[index] if n_true[index] else 0.0
+        precision = float(hits[index] / n_predicted[index]) if n_predicted[index] else 0.0
+        recall = float(hits[index] / n_true[index]) if n_true[index] else 0.0
         f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
         rows.append({"class": name, "precision": precision, "recall": recall, "f1": f1, "n": int(n_true[index])})
     return rows

@@ -1,8 +1,8 @@
 """Batch normalisation by TensorFlow's fused kernel.
 
 Keras' own layer computes moments and scaling in about ten passes over the activations, in float32 even under a 16-bit
-policy; on a CPU that costs more than the convolution before it (`docs/concepts/performance.md`). The mathematics,
-variables and configuration are the same.
+policy; on a CPU that costs more than the convolution before it (`docs/concepts/performance.md`). Variables
+and configuration are Keras' own; so is the mathematics, but for the variance's divisor in the moving average.
 """
 
 from __future__ import annotations

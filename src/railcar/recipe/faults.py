@@ -53,9 +53,9 @@ def find_unwritable(values: Any, path: Path = ()) -> Iterator[Finding]:
         for value in values:
             yield from (Finding(path, finding.what, finding.hint) for finding in find_unwritable(value, path))
     elif isinstance(values, str) and _has_half_characters(values):
-        yield Finding(path, f"must be text that UTF-8 can write, got {shown(values)}")
+        yield Finding(path, f"must be text that UTF-8 can write, got {shown(values)}", "write the text anew")
     elif isinstance(values, int) and values.bit_length() > 64:
-        yield Finding(path, "must be a smaller number: this one is beyond 64 bits")
+        yield Finding(path, "must be a smaller number: this one is beyond 64 bits", "write a smaller one")
 
 
 def _has_half_characters(text: str) -> bool:

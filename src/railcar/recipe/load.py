@@ -131,9 +131,12 @@ def _read_bytes(path: Path) -> bytes:
 def _read_python(path: Path) -> Document:
     """Runs the file, because the user named it, and takes its `recipe`."""
     import runpy
+    import sys
+    from contextlib import redirect_stdout
 
     try:
-        namespace = runpy.run_path(str(path), run_name="railcar_recipe")
+        with redirect_stdout(sys.stderr):  # stdout is for results, with --json a single document
+            namespace = runpy.run_path(str(path), run_name="railcar_recipe")
     except RecipeError:
         raise
     except SystemExit as error:

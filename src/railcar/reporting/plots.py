@@ -25,17 +25,17 @@ _MAX_TITLE_NAME = 18
 _BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#c6dcec", "#5ba3cf", "#0072B2", "#00456e"])
 
 
-def plot_curves(metrics: Sequence[dict[str, Any]], path: Path) -> None:
-    """Loss and accuracy over steps, of training and, where there is one, of validation; the best of it marked.
+def plot_curves(metrics: Sequence[dict[str, Any]], path: Path, *, kept_step: int | None = None) -> None:
+    """Loss and accuracy over steps, of training and, where there is one, of validation; the step that was kept marked.
 
     `metrics`: rows of metrics.jsonl; keys that are absent or None are left out.
     """
     figure = _figure(9.6, 3.8)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     _draw_series(loss_axes, metrics, "loss", label="training", colour=BLUE)
-    _draw_series(loss_axes, metrics, "val_loss", label="validation", colour=ORANGE, best=min)
+    _draw_series(loss_axes, metrics, "val_loss", label="validation", colour=ORANGE, kept_step=kept_step)
     _draw_series(accuracy_axes, metrics, "accuracy", label="training", colour=BLUE)
-    _draw_series(accuracy_axes, metrics, "val_accuracy", label="validation", colour=ORANGE, best=max)
+    _draw_series(accuracy_axes, metrics, "val_accuracy", label="validation", colour=ORANGE, kept_step=kept_step)
     loss_axes.set_title("Loss (lower is better)", loc="left")
     if _spans_decades(metrics, "loss"):
         loss_axes.set_yscale("log")
@@ -150,7 +150,7 @@ def _series(metrics: Sequence[dict[str, Any]], key: str) -> tuple[list[int], lis
 
 
 def _draw_series(
-    axes: Axes, metrics: Sequence[dict[str, Any]], key: str, *, label: str, colour: str, best: Any = None
+    axes: Axes, metrics: Sequence[dict[str, Any]], key: str, *, label: str, colour: str, kept_step: int | None = None
 ) -> None:
     steps, values = _series(metrics, key)
     if not steps:
@@ -159,9 +159,9 @@ def _draw_series(
     axes.plot(
         steps, values, color=colour, linewidth=1.6, label=label, marker="o" if is_sparse else None, markersize=3.5
     )
-    if best is None:
+    if kept_step not in steps:
         return
-    index = values.index(best(values))
+    index = steps.index(kept_step)
     text = f"{values[index]:.2%}" if key.endswith("accuracy") else f"{values[index]:.4g}"
     axes.plot(
         steps[index],
@@ -171,7 +171,7 @@ def _draw_series(
         markersize=13,
         color=colour,
         markeredgecolor="white",
-        label=f"best: {text} at step {steps[index]:,}",
+        label=f"kept: {text} at step {steps[index]:,}",
         zorder=5,
     )
 

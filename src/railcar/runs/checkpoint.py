@@ -89,11 +89,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         checksums = json.loads((path / "checksums.json").read_bytes())
         for name in ("variables.npz", "state.json"):
             if hash_file(path / name) != checksums[name]:
-                raise CheckpointError(f"{path / name}: the checksum does not match; the file is damaged")
+                raise CheckpointError(
+                    f"{path / name}: the checksum does not match; the file is damaged",
+                    hint="name another: --checkpoint last, or a step",
+                )
         state = json.loads((path / "state.json").read_bytes())
         return Checkpoint(path, int(state["step"]), state)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: the checkpoint is not whole: {error}") from error
+        raise CheckpointError(
+            f"{path}: the checkpoint is not whole: {error}", hint="name another: --checkpoint last, or a step"
+        ) from error
 
 
 def find_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -147,12 +152,13 @@ def restore_variables(checkpoint: Checkpoint, groups: Mapping[str, Sequence[Vari
         for group, variables in groups.items():
             for index, variable in enumerate(variables):
                 key = _key(group, index, variable)
-                if key not in stored or stored[key].shape != tuple(variable.shape):
+                value = stored.get(key)
+                if value is None or value.shape != tuple(variable.shape):
                     raise CheckpointError(
                         f"{checkpoint.path}: it does not fit this model: no {key} of shape {tuple(variable.shape)}",
                         hint="go on with the recipe that the run began with, or train anew",
                     )
-                variable.assign(stored[key])
+                variable.assign(value)
 
 
 def prune_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None:
@@ -163,6 +169,13 @@ def prune_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None
             shutil.rmtree(folder / checkpoint_name(step), ignore_errors=True)
     for leftover in [*folder.glob(".partial-*"), *folder.glob(".replaced-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def drop_after(folder: Path, step: int) -> None:
+    """Delete the checkpoints of later steps: those that were passed over because they are damaged."""
+    for later in list_steps(folder):
+        if later > step:
+            shutil.rmtree(folder / checkpoint_name(later), ignore_errors=True)
 
 
 def _key(group: str, index: int, variable: Variable) -> str:

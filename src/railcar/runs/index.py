@@ -66,7 +66,7 @@ def summarize_run(run: RunDir) -> RunSummary:
     """What a listing says of one run. A damaged run is said to be so; nothing is raised."""
     try:
         return _summarize(run, run.read_manifest(), run.state())
-    except (RunError, NotFound):
+    except (RunError, NotFound, OSError, TypeError, AttributeError):
         return RunSummary(run.name, run.path, "damaged", None, None, None, None, None, None)
 
 
@@ -77,7 +77,12 @@ def compare_runs(runs: Sequence[RunDir]) -> dict[str, Any]:
     the recipe's keys that are not the same in all, the metrics of all; None where a run has no such key.
     """
     recipes = [_flatten(read_recipe(run)) for run in runs]
-    metrics = [_metrics_of(run) for run in runs]
+    metrics = []
+    for run in runs:
+        try:
+            metrics.append(_metrics_of(run))
+        except (TypeError, AttributeError) as error:
+            raise foreign_content(run.path) from error
     return {
         "runs": [run.name for run in runs],
         "recipe": {key: values for key, values in _side_by_side(recipes).items() if _differ(values)},
@@ -125,8 +130,8 @@ def _age_key(summary: RunSummary) -> tuple[datetime, str]:
 
 def _summarize(run: RunDir, manifest: dict[str, Any], state: str) -> RunSummary:
     evaluation = read_evaluation(run)
-    val_accuracy = evaluation.get("validation", {}).get("accuracy")
-    step = manifest.get("step")
+    val_accuracy = _number(evaluation.get("validation", {}).get("accuracy"))
+    step = _number(manifest.get("step"))
     if val_accuracy is None or state in ("running", "died"):
         rows = run.read_metrics()
         if rows:
@@ -141,9 +146,9 @@ def _summarize(run: RunDir, manifest: dict[str, Any], state: str) -> RunSummary:
         path=run.path,
         state=state,
         step=step,
-        steps=manifest.get("steps"),
-        val_accuracy=val_accuracy,
-        test_accuracy=evaluation.get("test", {}).get("accuracy"),
+        steps=_number(manifest.get("steps")),
+        val_accuracy=_number(val_accuracy),
+        test_accuracy=_number(evaluation.get("test", {}).get("accuracy")),
         started=started,
         took_s=(ended - started).total_seconds() if started and ended else None,
     )
@@ -152,7 +157,21 @@ def _summarize(run: RunDir, manifest: dict[str, Any], state: str) -> RunSummary:
 def read_evaluation(run: RunDir) -> dict[str, Any]:
     """evaluation.json, with the sides that were not evaluated left out; empty when nothing was."""
     evaluation = read_json(run.evaluation_path)
-    return {key: value for key, value in evaluation.items() if value} if isinstance(evaluation, dict) else {}
+    if not isinstance(evaluation, dict | None) or any(
+        not isinstance(evaluation.get(side), dict | None) for side in ("test", "validation") if evaluation
+    ):
+        raise foreign_content(run.evaluation_path)
+    return {key: value for key, value in (evaluation or {}).items() if value}
+
+
+def foreign_content(path: Path) -> RunError:
+    """The error for a file of a run that can be read, and holds other things than railcar writes."""
+    return RunError(f"{path}: is damaged: it holds other things than a run's", hint="restore it, or delete the run")
+
+
+def _number(value: Any) -> Any:
+    """`value` if it is a number, else None: what others wrote into a run must not end a listing of all."""
+    return value if isinstance(value, int | float) else None
 
 
 def _read_time(text: object) -> datetime | None:

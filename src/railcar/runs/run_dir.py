@@ -137,8 +137,8 @@ class RunDir:
         rows: list[dict[str, Any]] = []
         for number, line in enumerate(lines[:-1], start=1):
             try:
-                row = json.loads(line)
-            except ValueError as error:
+                row = _loads(line)
+            except (ValueError, RecursionError) as error:
                 raise _damaged(self.metrics_path, number) from error
             if not isinstance(row, dict):
                 raise _damaged(self.metrics_path, number)
@@ -165,11 +165,16 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any | None:
     """The file's content, None when there is no such file. Raises `RunError` when it is not JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return _loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path) from error
+
+
+def _loads(text: str | bytes) -> Any:
+    # NaN and Infinity are no JSON: railcar writes null for them, and could not hand them on with --json
+    return json.loads(text, parse_constant=lambda _: None)
 
 
 def _make_unique(folder: Path, recipe_name: str) -> Path:

@@ -45,6 +45,10 @@ class Predictor:
         self._forward: Any = None
         self.check_samples()
 
+    def __repr__(self) -> str:
+        height, width, channels = self.artifact.image_shape
+        return f"Predictor({self.artifact.path}: {len(self.class_names)} classes, {height}x{width}x{channels})"
+
     def check_samples(self, tolerance: float = 1e-3) -> float:
         """The largest difference of a probability from what the artifact expects. Raises `ArtifactError` above
         `tolerance`: the model then computes something else here than where it was made."""

@@ -6,6 +6,7 @@ Owns formats, limits and turning (EXIF). Does not resize: that is `layers/images
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +18,8 @@ from railcar.errors import DataError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 MAX_PIXELS = 50_000_000
+# Pillow warns of large images on its own, on stderr; `MAX_PIXELS` refuses them by name.
+warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
 _GRAY_MODES = ("1", "L", "LA", "I;16", "I", "F")
 _EXIF_ORIENTATION = 0x0112
 
@@ -26,6 +29,7 @@ def read_image_shape(path: Path) -> tuple[int, int, bool]:
     from PIL import Image
 
     try:
+        _check_file(path)
         with Image.open(path, formats=FORMATS) as image:
             _check_pixels(path.name, image.size)
             width, height = image.size
@@ -38,12 +42,15 @@ def read_image_shape(path: Path) -> tuple[int, int, bool]:
 
 def decode_image(source: Path | bytes, n_channels: int, *, name: str = "") -> NDArray[np.uint8]:
     """uint8 [height, width, n_channels] of 0 to 255: turned as its EXIF says, the first frame of an animation, 16 bits
-    reduced to 8. `n_channels` is 1 (gray) or 3 (RGB). Raises `DataError` that names the file and says why not."""
+    reduced to 8, what is transparent on white. `n_channels` is 1 (gray) or 3 (RGB). Raises `DataError` that names the
+    file and says why not."""
     from PIL import Image, ImageOps
 
     path = Path(name or "image") if isinstance(source, bytes) else source
     file: Path | IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
+        if isinstance(file, Path):
+            _check_file(file)
         with Image.open(file, formats=FORMATS) as image:
             _check_pixels(path.name, image.size)
             image.load()
@@ -52,10 +59,18 @@ def decode_image(source: Path | bytes, n_channels: int, *, name: str = "") -> ND
                 values = np.asarray(turned, np.float32)
                 values = np.clip(values / (257.0 if values.max() > 255 else 1.0), 0, 255)
                 turned = Image.fromarray(values.astype(np.uint8))
+            if turned.has_transparency_data:
+                turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned.convert("RGBA"))
             pixels = np.asarray(turned.convert("L" if n_channels == 1 else "RGB"))
             return pixels if pixels.ndim == 3 else pixels[..., None]
     except Exception as error:  # Pillow raises nearly anything on damaged files
         raise _explain(path, error, n_bytes=len(source) if isinstance(source, bytes) else None) from error
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what would block or never end: a named pipe, a device."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: not a file")
 
 
 def _check_pixels(name: str, size: tuple[int, int]) -> None:

@@ -27,13 +27,22 @@ def cache_dir() -> Path:
     return Path.home() / ".cache" / "railcar"
 
 
+def expand_home(path: str | Path) -> Path:
+    """`path` with a leading `~` or `~user` replaced; as it is when there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @contextmanager
 def explain_output_errors(path: Path, *, hint: str = "") -> Iterator[None]:
     """Turn what the disk says while `path` is written (full, read-only, not allowed) into `OutputError`."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # numpy's short write has no number: "320000 requested and 155520 written"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "requested and" in str(error):
             raise OutputError(
                 f"{path}: the disk is full", hint=hint or f"free some space on the disk that holds {path.parent}"
             ) from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -11,21 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.errors import TrainingError
+from railcar.errors import Interrupted, TrainingError
 
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class StopSignals:
-    """While entered, Ctrl-C and SIGTERM only set `received`, so that the loop saves and ends; a second ends at once."""
+    """While entered, Ctrl-C and SIGTERM raise `Interrupted` with `hint`; inside `deferred` the first one only sets
+    `received`, so that the loop saves and ends by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, hint: str) -> None:
         self.received: signal.Signals | None = None
+        self._hint = hint
+        self._is_deferred = False
         self._before: dict[signal.Signals, Any] = {}
-
-    @property
-    def exit_status(self) -> int:
-        return _STATUS[self.received or signal.SIGINT]
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -33,19 +35,27 @@ class StopSignals:
                 self._before[one] = signal.signal(one, self._receive)
         return self
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            self._restore()
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number)
-
-    def _restore(self) -> None:
+    def __exit__(self, *_: object) -> None:
         for one, handler in self._before.items():
             signal.signal(one, handler)
         self._before = {}
 
-    def __exit__(self, *_: object) -> None:
-        self._restore()
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+
+    def interrupted(self, what: str) -> Interrupted:
+        """The error that ends a run after a signal."""
+        return Interrupted(what, hint=self._hint, exit_status=_STATUS[self.received or signal.SIGINT])
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        is_first, self.received = self.received is None, signal.Signals(number)
+        if not (is_first and self._is_deferred):
+            raise self.interrupted(f"{self.received.name} ended the run; its checkpoints are kept")
 
 
 @dataclass
@@ -61,6 +71,8 @@ class BestScore:
         if self.metric == "last":
             return False
         value = values[self.metric]
+        if not math.isfinite(value):
+            return False
         better = self.value is None or (value < self.value if self.metric == "val_loss" else value > self.value)
         if better:
             self.step, self.value = step, value

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from railcar.data.pipeline import Batches, prefetch
 from railcar.data.types import Dataset, Split
-from railcar.errors import Interrupted
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import (
     Checkpoint,
@@ -33,8 +33,8 @@ from railcar.runs.checkpoint import (
 )
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.training.callbacks import BestScore, StopSignals, check_losses
-from railcar.training.compiled import compile_steps
-from railcar.training.optimizer import build_optimizer
+from railcar.training.compiled import Steps, compile_steps
+from railcar.training.optimizer import Schedule
 from railcar.training.placement import log_placement
 from railcar.training.progress import Reporter, TrainingBar
 from railcar.training.schedule import StepPlan
@@ -53,10 +53,29 @@ Measure = Callable[[Split], dict[str, float]]
 """A split, through the model in training -> {"loss": ..., "accuracy": ...}."""
 
 
-def build_training_optimizer(recipe: Recipe, model: Any, n_steps: int, precision: str) -> Any:
-    """The recipe's optimizer for a training of `n_steps`; float16 gets loss scaling."""
-    node = recipe.training.optimizer
-    return build_optimizer(**node.model_dump(), n_steps=n_steps, model=model, scale_loss=precision == "float16")
+@dataclass
+class Window:
+    """What the steps since the last row of metrics.jsonl returned; part of a checkpoint, so that rows are exact."""
+
+    losses: list[float] = field(default_factory=list)
+    n_right: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, loss: float, n_right: float, seconds: float) -> None:
+        self.losses.append(loss)
+        self.n_right += n_right
+        self.seconds += seconds
+
+    def clear(self) -> None:
+        self.losses, self.n_right, self.seconds = [], 0.0, 0.0
+
+    def to_row(self, batch_size: int) -> dict[str, float]:
+        n_examples = len(self.losses) * batch_size
+        return {
+            "loss": float(np.mean(self.losses)),
+            "accuracy": self.n_right / n_examples,
+            "examples_per_s": round(n_examples / max(self.seconds, 1e-9), 1),
+        }
 
 
 @dataclass
@@ -66,16 +85,17 @@ class Progress:
     step: int = 0
     seconds_training: float = 0.0
     best: BestScore = field(default_factory=lambda: BestScore("last"))
+    window: Window = field(default_factory=Window)
     saved_step: int | None = None
 
     def to_state(self) -> dict[str, Any]:
-        best = {"metric": self.best.metric, "step": self.best.step, "value": self.best.value}
-        return {"seconds_training": self.seconds_training, "best": best}
+        return {"seconds_training": self.seconds_training, "best": asdict(self.best), "window": asdict(self.window)}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         self.step = self.saved_step = checkpoint.step
         self.seconds_training = float(checkpoint.state["seconds_training"])
         self.best = BestScore(**checkpoint.state["best"])
+        self.window = Window(**checkpoint.state["window"])
 
 
 @dataclass
@@ -87,6 +107,7 @@ class Training:
     run: RunDir
     model: Any
     optimizer: Any
+    schedule: Schedule
     plan: StepPlan
     reporter: Reporter
     measure: Measure
@@ -104,7 +125,9 @@ class Training:
         return {"model": self.model.variables, "optimizer": self.optimizer.variables}
 
 
-def run_training(training: Training, *, compile: str, resume_from: Checkpoint | None = None) -> Progress:
+def run_training(
+    training: Training, *, compile: str, signals: StopSignals, resume_from: Checkpoint | None = None
+) -> Progress:
     """Train to the last step of the plan. Raises `Interrupted` after a signal and `TrainingError` for a loss that is no
     number; what was trained until then is in the run's checkpoints."""
     progress, plan = training.progress, training.plan
@@ -112,41 +135,36 @@ def run_training(training: Training, *, compile: str, resume_from: Checkpoint | 
     if resume_from:
         restore_variables(resume_from, training.groups)
         progress.restore(resume_from)
-    train_steps = compile_steps(training.model, training.optimizer, batch_shape=_batch_shape(training), compile=compile)
-    if training.reporter.verbose:
-        train_steps = log_placement(train_steps, write=training.reporter.log_only, summarise=training.reporter.detail)
+    train_steps = _compile(training, compile)
     with (
-        StopSignals() as signals,
+        signals.deferred(),
         training.reporter.bar(n_steps=plan.n_steps, first_step=progress.step) as bar,
     ):
         recorder = Recorder(training, bar)
         for first_step, images, labels in prefetch(_batches(training), plan.chunks(progress.step)):
-            started = time.perf_counter()
             losses, hits = train_steps(images, labels)
-            seconds = time.perf_counter() - started
-            plan.learn_duration(len(losses), seconds)
-            progress.step = first_step + len(losses)
             check_losses(
                 losses,
                 first_step,
                 saved_step=progress.saved_step,
                 learning_rate=training.recipe.training.optimizer.learning_rate,
             )
-            recorder.record(losses, hits, seconds)
+            recorder.record(losses, hits)
             if signals.received:
+                recorder.save()
                 break
-    if progress.step < plan.n_steps:
-        _save(training)
-        raise Interrupted(
-            f"stopped at step {progress.step} of {plan.n_steps}; everything up to there is saved",
-            hint=f"go on with: railcar train --resume={training.run.name}",
-            exit_status=signals.exit_status,
-        )
+    if signals.received:
+        done = f"step {progress.step} of {plan.n_steps}"
+        raise signals.interrupted(f"at {done}; everything up to there is saved")
     return progress
 
 
-def _batch_shape(training: Training) -> tuple[int, ...]:
-    return (training.recipe.training.batch_size, *training.dataset.features.image_shape)
+def _compile(training: Training, compile: str) -> Steps:
+    shape = (training.recipe.training.batch_size, *training.dataset.features.image_shape)
+    steps = compile_steps(training.model, training.optimizer, batch_shape=shape, compile=compile)
+    if not training.reporter.verbose:
+        return steps
+    return log_placement(steps, write=training.reporter.log_only, summarise=training.reporter.detail)
 
 
 def _batches(training: Training) -> Batches:
@@ -155,50 +173,66 @@ def _batches(training: Training) -> Batches:
 
 
 class Recorder:
-    """Turns what a chunk of steps returned into records, and validates and saves when it is time."""
+    """Turns what a chunk of steps returned into records, and validates and saves when it is time.
+
+    Its clock runs from its making: `seconds_training` is all of the time since, whatever it went into. The images a
+    second of a row are those of the steps themselves, waiting for data included, validation and saving left out.
+    """
 
     def __init__(self, training: Training, bar: TrainingBar) -> None:
         self._training = training
         self._bar = bar
-        self._losses: list[float] = []
-        self._hits = 0.0
-        self._seconds = 0.0
+        self._window = training.progress.window
+        self._seconds_before = training.progress.seconds_training
+        self._started = self._recorded = time.perf_counter()
 
-    def record(self, losses: np.ndarray, hits: np.ndarray, seconds: float) -> None:
+    def record(self, losses: NDArray[np.float32], hits: NDArray[np.float32]) -> None:
         """`losses` and `hits` [n]: mean loss and number of right answers of each of the last n steps."""
-        training, step = self._training, self._training.progress.step
-        training.progress.seconds_training += seconds
-        self._losses.extend(losses.tolist())
-        self._hits += float(hits.sum())
-        self._seconds += seconds
-        row = self._row(step)
-        self._bar.update(step, loss=row["loss"], accuracy=row["accuracy"], examples_per_s=row["examples_per_s"])
-        plan = training.plan
-        if plan.is_log(step) or plan.is_validation(step):
-            if plan.is_validation(step):
-                row |= self._validate(step)
-            training.run.append_metrics(row)
-            if training.summaries:
-                training.summaries.scalars(
-                    step, {key: value for key, value in row.items() if key not in ("step", "seconds")}
-                )
-            self._losses, self._hits, self._seconds = [], 0.0, 0.0
-        improved = training.progress.best.step == step
-        if plan.is_checkpoint(step) or (improved and plan.is_validation(step)):
-            _save(training)
+        progress, plan = self._training.progress, self._training.plan
+        seconds = time.perf_counter() - self._recorded
+        plan.learn_duration(len(losses), seconds)
+        for loss, n_right in zip(losses.tolist(), hits.tolist(), strict=True):
+            progress.step += 1
+            self._window.add(loss, n_right, seconds / len(losses))
+            if plan.is_log(progress.step) or plan.is_validation(progress.step):
+                self._write_row()
+        if plan.is_checkpoint(progress.step) or progress.best.step == progress.step:
+            self.save()
+        self._recorded = time.perf_counter()
 
-    def _row(self, step: int) -> dict[str, Any]:
-        training = self._training
-        n_examples = len(self._losses) * training.recipe.training.batch_size
-        return {
-            "step": step,
-            "epoch": round(step / training.plan.steps_per_epoch, 4),
-            "loss": float(np.mean(self._losses)),
-            "accuracy": self._hits / n_examples,
-            "learning_rate": float(np.asarray(training.optimizer.learning_rate)),
-            "examples_per_s": round(n_examples / max(self._seconds, 1e-9), 1),
-            "seconds": round(training.progress.seconds_training, 3),
+    def save(self) -> None:
+        """A checkpoint of now; then `last.json`, `best.json` and the older ones that may go."""
+        training, progress = self._training, self._training.progress
+        if progress.saved_step == progress.step:
+            return
+        self._tick()
+        write_checkpoint(training.run.checkpoints, progress.step, training.groups, progress.to_state())
+        progress.saved_step = progress.step
+        write_pointers(training.run, last=progress.step, best=progress.best)
+        keep = training.recipe.training.keep_checkpoints
+        prune_checkpoints(training.run.checkpoints, keep=keep, best_step=progress.best.step)
+
+    def _tick(self) -> None:
+        self._training.progress.seconds_training = self._seconds_before + time.perf_counter() - self._started
+
+    def _write_row(self) -> None:
+        """One line of metrics.jsonl, validated if it is time; the window begins anew."""
+        training, progress = self._training, self._training.progress
+        step = progress.step
+        row = self._window.to_row(training.recipe.training.batch_size)
+        self._bar.update(step, loss=row["loss"], accuracy=row["accuracy"], examples_per_s=row["examples_per_s"])
+        self._window.clear()
+        if training.plan.is_validation(step):
+            row |= self._validate(step)
+        self._tick()
+        head = {"step": step, "epoch": round(step / training.plan.steps_per_epoch, 4)}
+        row |= {
+            "learning_rate": training.schedule.value_at(step - 1),
+            "seconds": round(progress.seconds_training, 3),
         }
+        training.run.append_metrics(head | row)
+        if training.summaries:
+            training.summaries.scalars(step, {_TAGS[key]: value for key, value in row.items() if key in _TAGS})
 
     def _validate(self, step: int) -> dict[str, float]:
         training = self._training
@@ -207,9 +241,7 @@ class Recorder:
             training.summaries.weights(training.model, step)
         if "validation" not in training.dataset.splits:
             return {}
-        started = time.perf_counter()
         measured = training.measure(training.dataset.splits["validation"])
-        training.progress.seconds_training += time.perf_counter() - started
         values = {f"val_{name}": value for name, value in measured.items()}
         mark = " (best)" if training.progress.best.improves(step, values) else ""
         training.reporter.say(
@@ -219,16 +251,9 @@ class Recorder:
         return values
 
 
-def _save(training: Training) -> None:
-    """A checkpoint of now; then `last.json`, `best.json` and the older ones that may go."""
-    run, progress = training.run, training.progress
-    started = time.perf_counter()
-    if progress.saved_step != progress.step:
-        write_checkpoint(run.checkpoints, progress.step, training.groups, progress.to_state())
-        progress.saved_step = progress.step
-    write_json(run.last_path, {"checkpoint": checkpoint_name(progress.step), "step": progress.step})
-    if progress.best.step is not None:
-        best = {"checkpoint": checkpoint_name(progress.best.step), "step": progress.best.step}
-        write_json(run.best_path, best | {progress.best.metric: progress.best.value})
-    prune_checkpoints(run.checkpoints, keep=training.recipe.training.keep_checkpoints, best_step=progress.best.step)
-    progress.seconds_training += time.perf_counter() - started
+def write_pointers(run: RunDir, *, last: int, best: BestScore) -> None:
+    """`last.json` and, when a validation was the best, `best.json`: which checkpoint each one is."""
+    write_json(run.last_path, {"checkpoint": checkpoint_name(last), "step": last})
+    if best.step is not None:
+        pointer = {"checkpoint": checkpoint_name(best.step), "step": best.step}
+        write_json(run.best_path, pointer | {best.metric: best.value})

@@ -41,6 +41,10 @@ class FusedSGD(keras.optimizers.SGD):
     """SGD with Nesterov momentum (Sutskever et al., 2013) with one kernel a variable. State as in Keras' SGD."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if not self.momentum:
+            rate = tf.cast(learning_rate, tf.float32)
+            tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
+            return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,
@@ -74,32 +78,38 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             rate = rate * tf.minimum((step + 1.0) / self.warmup_steps, 1.0)
         return rate
 
+    def value_at(self, step: int) -> float:
+        """The same in plain Python, for records."""
+        rate = self.peak
+        if self.kind != "constant":
+            share = min(max((step - self.warmup_steps) / max(self.n_steps - self.warmup_steps, 1), 0.0), 1.0)
+            rate *= 1.0 - share if self.kind == "linear" else 0.5 + 0.5 * math.cos(math.pi * share)
+        return rate * min((step + 1) / self.warmup_steps, 1.0) if self.warmup_steps else rate
+
     def get_config(self) -> dict[str, Any]:
         return {"kind": self.kind, "peak": self.peak, "warmup_steps": self.warmup_steps, "n_steps": self.n_steps}
 
 
 def build_optimizer(
     name: str,
+    schedule: Schedule,
     *,
-    learning_rate: float,
-    schedule: str,
-    warmup_steps: int,
-    n_steps: int,
-    weight_decay: float,
-    momentum: float,
-    beta_1: float,
-    beta_2: float,
     model: keras.Model,
+    weight_decay: float = 0.0,
+    momentum: float = 0.9,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
     scale_loss: bool = False,
 ) -> keras.optimizers.Optimizer:
     """The optimizer, its variables built for `model`. `scale_loss` wraps it in dynamic loss scaling (float16).
 
     Biases and normalisation (variables of one dimension) are not decayed.
     """
-    rate: Any = Schedule(schedule, peak=learning_rate, warmup_steps=warmup_steps, n_steps=n_steps)
+    rate: Any = schedule
     decay = weight_decay or None
+    optimizer: Any
     if name == "sgd":
-        optimizer = FusedSGD(rate, momentum=momentum, nesterov=True, weight_decay=decay)
+        optimizer = FusedSGD(rate, momentum=momentum, nesterov=momentum > 0, weight_decay=decay)
     else:
         optimizer = FusedAdam(rate, beta_1=beta_1, beta_2=beta_2, weight_decay=decay if name == "adamw" else None)
     if decay:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -28,10 +28,9 @@ class Reporter:
         self.quiet = quiet
         self.verbose = verbose
         # A descriptor of its own: stderr itself is turned away while TensorFlow's C++ talks (`quiet_stderr`).
-        self._stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
-        self._console = Console(file=self._stream, highlight=False, no_color=color is False)
+        self._stream = _open_stderr()
+        self._console = Console(file=self._stream, highlight=False, no_color=None if color is None else not color)
         self._log = log_path.open("a", encoding="utf-8") if log_path else None
-        self._bar: TrainingBar | None = None
 
     def say(self, line: str = "", *, indent: int = 0) -> None:
         """A line for everybody, folded at the terminal's width; what follows the first line is indented."""
@@ -67,6 +66,15 @@ class Reporter:
             bar.close()
 
     @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """On a terminal, a sign that something goes on for some seconds."""
+        if self.quiet or not self._console.is_terminal:
+            yield
+            return
+        with self._console.status(what):
+            yield
+
+    @contextmanager
     def reading_bar(self) -> Iterator[Callable[[str, int, int], None]]:
         """A function (what is done, how many are done, of how many) that draws while data is read."""
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -85,7 +93,8 @@ class Reporter:
     def build_progress(self, *columns: Any) -> Progress:
         from rich.progress import Progress
 
-        return Progress(*columns, console=self._console, transient=True, disable=self.quiet)
+        hidden = self.quiet or not self._console.is_terminal
+        return Progress(*columns, console=self._console, transient=True, disable=hidden)
 
     def close(self) -> None:
         if self._log:
@@ -136,6 +145,13 @@ class TrainingBar:
     def close(self) -> None:
         if self._progress:
             self._progress.stop()
+
+
+def _open_stderr() -> TextIO:
+    try:
+        return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    except OSError:  # it is closed: nobody listens
+        return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def format_seconds(seconds: float) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _TARGET_CALL_S = 0.25
-_MAX_STEPS_PER_CALL = 200
+_MAX_CALL_BYTES = 64 * 2**20
 
 
 @dataclass
 class StepPlan:
-    """`steps_per_call` None adapts: calls of about a quarter of a second, so that Ctrl-C and the bar stay prompt.
+    """`steps_per_call` None adapts: calls of about a quarter of a second, so that Ctrl-C and the bar stay prompt, of
+    at most `max_steps_per_call` steps, so that the images of a call fit into memory.
 
-    A chunk never crosses a step at which something is to be recorded, so what is trained and recorded does not depend
-    on how many steps a call has.
+    A chunk never crosses a validation or a checkpoint, so what is trained does not depend on its size.
     """
 
     n_steps: int
@@ -23,6 +23,7 @@ class StepPlan:
     checkpoint_every: int
     log_every: int
     steps_per_call: int | None = None
+    max_steps_per_call: int = 200
     _adapted: int = field(default=1, repr=False)
     _n_calls: int = field(default=0, repr=False)
 
@@ -38,7 +39,7 @@ class StepPlan:
     def chunks(self, step: int) -> Iterator[tuple[int, int]]:
         """(first step, number of steps) of each call from `step` steps done to the end."""
         while step < self.n_steps:
-            every = (self.validate_every, self.checkpoint_every, self.log_every)
+            every = (self.validate_every, self.checkpoint_every)
             until = min([self.n_steps, *((step // one + 1) * one for one in every)])
             size = min(until - step, self.steps_per_call or self._adapted)
             yield step, size
@@ -49,7 +50,7 @@ class StepPlan:
         self._n_calls += 1
         if self._n_calls > 1:
             fitting = int(_TARGET_CALL_S * n_steps / max(seconds, 1e-6))
-            self._adapted = max(1, min(fitting, _MAX_STEPS_PER_CALL, self._adapted * 4))
+            self._adapted = max(1, min(fitting, self.max_steps_per_call, self._adapted * 4))
 
 
 def build_plan(
@@ -62,8 +63,9 @@ def build_plan(
     checkpoint_every: int | str,
     log_every: int | None,
     steps_per_call: int | None,
+    example_bytes: int = 1,
 ) -> StepPlan:
-    """`n_train` examples; "epoch" becomes the nearest number of steps; without steps and epochs, five epochs."""
+    """`n_train` examples of `example_bytes`; "epoch" becomes the nearest number of steps; five epochs by default."""
     steps_per_epoch = n_train / batch_size
     n_steps = steps or max(1, round(steps_per_epoch * (epochs or 5)))
     epoch = max(1, round(steps_per_epoch))
@@ -74,4 +76,5 @@ def build_plan(
         checkpoint_every=epoch if isinstance(checkpoint_every, str) else checkpoint_every,
         log_every=log_every or max(1, n_steps // 100),
         steps_per_call=steps_per_call,
+        max_steps_per_call=max(1, min(200, _MAX_CALL_BYTES // (example_bytes * batch_size))),
     )

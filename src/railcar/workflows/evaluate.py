@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from railcar.artifact.artifact import Artifact, read_artifact
 from railcar.data.types import Dataset, Features, Split
-from railcar.errors import DataError, RunError
+from railcar.errors import ArtifactError, DataError, NotFound, RunError
 from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
-from railcar.runs.checkpoint import find_checkpoint
+from railcar.runs.checkpoint import Checkpoint, find_checkpoint
 from railcar.runs.index import find_run
 from railcar.runs.run_dir import RunDir, read_json, write_json
 from railcar.training.progress import Reporter
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.data import open_data
 from railcar.workflows.inputs import resolve_input
-from railcar.workflows.train import Look
+from railcar.workflows.look import Look
+from railcar.workflows.train import check_same_data
 
 SPLITS = ("test", "validation", "train")
 
@@ -33,42 +35,73 @@ def evaluate(
     split: str | None = None,
     checkpoint: str | int | None = None,
     runs_dir: str | Path = "runs",
-    look: Look = Look(),  # noqa: B008  a frozen value
+    quiet: bool = False,
+    verbose: bool = False,
+    color: bool | None = None,
 ) -> dict[str, Any]:
     """Measure a run's model; returns what evaluation.json holds: {"checkpoint": ..., split: {"accuracy", ...}}.
 
     `run` is a name, a unique prefix, a folder, or None for the newest. `split` is test (the default), validation or
     train. `data` measures on other data (anything that `train` takes), all of it unless it has the split. `checkpoint`
-    is "best", "last" or a step; None is the artifact's. The figures of the artifact's checkpoint on the run's own data
-    are written to evaluation.json, and a missing artifact is made again.
+    is "best", "last" or a step; None is the artifact itself. The artifact's figures on the run's own data are written
+    to evaluation.json, those on other data are returned under "data". A missing or damaged artifact is made again.
 
-    Raises `NotFound`, `CheckpointError`, `DataError`, and `UsageError` for a split that the data does not have.
+    Raises `NotFound`, `CheckpointError`, `DataError` (a split that is not there, too), and `RunError` when the run's
+    own data has changed since.
     """
     check_tensorflow("evaluating")
+    look = Look(quiet, verbose, color)
     found = find_run(run, runs_dir)
     recipe = load_recipe(found.recipe_path)
-    which = str(checkpoint) if checkpoint is not None else _artifact_checkpoint(recipe)
-    restored, damaged = find_checkpoint(found, which)
-    with closing(look.reporter()) as reporter:
-        for line in damaged:
-            reporter.warn(line)
-        measured = open_data(recipe, None, reporter) if data is None else _open_other(found, data, reporter)
+    artifact = _read_whole_artifact(found) if checkpoint is None else None
+    source: Artifact | Checkpoint
+    with closing(look.reporter()) as reporter, quiet_stderr():
+        if artifact is None:
+            source, damaged = find_checkpoint(found, _choose_checkpoint(recipe, checkpoint))
+            for line in damaged:
+                reporter.warn(line)
+        else:
+            source = artifact
+        measured = _open_own(found, recipe, reporter) if data is None else _open_other(found, data, reporter)
         shown = _choose_split(measured, split)
+        where = measured.source if data is not None else f"its {shown.name} split"
+        reporter.say(f"measuring {found.name} on {where}: {len(shown):,} images")
     import_tensorflow(needed_for="evaluating")
     with quiet_stderr():
         from railcar.workflows.results import Finished, write_run_artifact
 
-        finished = Finished(recipe, measured, restored)
-        evaluation = {"checkpoint": restored.name, shown.name: finished.evaluate(shown)}
+        if isinstance(source, Checkpoint):
+            finished = Finished.restore(recipe, measured, source)
+        else:
+            finished = Finished(source.load_model(), measured, source.manifest["checkpoint"])
+        name = shown.name if data is None else "data"
+        evaluation = {"checkpoint": finished.checkpoint_name, name: finished.evaluate(shown)}
         if data is None and checkpoint is None:
             _remember(found, evaluation)
-            if not (found.artifact / "artifact.json").is_file():
-                write_run_artifact(found, finished, shown, evaluation, found.read_manifest())
+            if artifact is None:
+                write_run_artifact(found, finished, shown, evaluation)
     return evaluation
 
 
-def _artifact_checkpoint(recipe: Recipe) -> str | None:
+def _read_whole_artifact(run: RunDir) -> Artifact | None:
+    """The run's artifact, None when it is missing or damaged and must be made again from a checkpoint."""
+    try:
+        return read_artifact(run.artifact)
+    except (NotFound, ArtifactError):
+        return None
+
+
+def _choose_checkpoint(recipe: Recipe, checkpoint: str | int | None) -> str | None:
+    if checkpoint is not None:
+        return str(checkpoint)
     return "last" if recipe.training.best == "last" else None
+
+
+def _open_own(run: RunDir, recipe: Recipe, reporter: Reporter) -> Dataset:
+    """The data that the run was trained on; `RunError` when it has changed since."""
+    dataset = open_data(recipe, None, reporter)
+    check_same_data(run, dataset)
+    return replace(dataset, features=_read_features(run))
 
 
 def _choose_split(dataset: Dataset, split: str | None) -> Split:

@@ -7,6 +7,8 @@ that are chosen from the data when no recipe was given. Reads no recipe file and
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from railcar.errors import DataError, NotFound, UsageError
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import DATASETS
+from railcar.storage.local import expand_home
 
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
@@ -58,7 +61,7 @@ def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
 
 
 def _resolve_text(text: str, overrides: Overrides) -> Input:
-    path = Path(text).expanduser()
+    path = expand_home(text)
     if path.suffix.lower() in _RECIPE_SUFFIXES:
         return Input(load_recipe(path, overrides), is_complete=True, overrides=overrides)
     if "://" in text:
@@ -66,8 +69,7 @@ def _resolve_text(text: str, overrides: Overrides) -> Input:
             f"{text}: data at an address cannot be read yet", hint="copy it to this computer and give its path"
         )
     if path.exists():
-        name = "".join(one if one.isalnum() or one in "._-" else "-" for one in path.resolve().stem).strip("._-")
-        base = {"name": (name or "train")[:64], "data": {"source": text}}
+        base = {"name": _name_from(path.resolve().stem), "data": {"source": str(path.absolute())}}
         return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
     if text in bundled_recipes():
         return Input(load_recipe(text, overrides), is_complete=True, overrides=overrides)
@@ -77,11 +79,17 @@ def _resolve_text(text: str, overrides: Overrides) -> Input:
     raise _nothing_called(text)
 
 
+def _name_from(text: str) -> str:
+    """A run's name from a file's: letters without their accents, digits, and hyphens for the rest."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip("._-")[:64] or "train"
+
+
 def _nothing_called(text: str) -> NotFound:
     from difflib import get_close_matches
 
     names = [*bundled_recipes(), *DATASETS]
-    folder = Path(text).expanduser().parent
+    folder = expand_home(text).parent
     files = [str(folder / one.name) if "/" in text else one.name for one in _entries(folder)]
     close = get_close_matches(text, [*names, *files], n=1)
     known = f"give a file or folder that is there, or one of: {', '.join(dict.fromkeys(names))}"
@@ -143,10 +151,18 @@ class Chosen:
     settings: dict[str, Any]
     reasons: dict[str, str] = field(default_factory=dict)
 
+    def value(self, key: str) -> Any:
+        """The setting of a dotted key, None when it has none; lists as tuples, as recipes have them."""
+        value: Any = self.settings
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return tuple(value) if isinstance(value, list) else value
 
-def choose_defaults(*, image_shape: tuple[int, int, int], n_train: int) -> Chosen:
+
+def choose_defaults(asked: Recipe, *, image_shape: tuple[int, int, int], n_train: int) -> Chosen:
     """A network and a length of training that suit images of `image_shape` (height, width, channels).
 
+    `asked` is the recipe as far as the user gave it: a length or a batch size of his own decides the warm-up.
     Blocks halve the image until about 4 to 7 pixels are left; small sets get smaller batches and more epochs.
     """
     side = min(image_shape[:2])
@@ -154,7 +170,9 @@ def choose_defaults(*, image_shape: tuple[int, int, int], n_train: int) -> Chose
     filters = [min(32 * 2**block, 128) for block in range(n_blocks)]
     batch_size = 128 if n_train >= 4000 else 64 if n_train >= 1000 else 16
     epochs = min(max(round(60_000 / max(n_train, 1)), 6), 40)
-    n_steps = max(1, round(n_train / batch_size * epochs))
+    own = asked.training.model_fields_set
+    own_batch_size = asked.training.batch_size if "batch_size" in own else batch_size
+    n_steps = asked.training.steps or max(1, round(n_train / own_batch_size * (asked.training.epochs or epochs)))
     left = side // 2**n_blocks
     settings = {
         "model": {
@@ -172,7 +190,7 @@ def choose_defaults(*, image_shape: tuple[int, int, int], n_train: int) -> Chose
                 "name": "adamw",
                 "learning_rate": 2e-3,
                 "schedule": "cosine",
-                "warmup_steps": min(max(n_steps // 10, 1), 500),
+                "warmup_steps": min(n_steps // 10, 500),
                 "weight_decay": 0.01,
             },
             "best": "val_loss",
@@ -194,7 +212,6 @@ def complete_recipe(given: Input, chosen: Chosen) -> Recipe:
     if asked.training.steps is not None:
         del training["epochs"]
         training["steps"] = asked.training.steps
-        optimizer["warmup_steps"] = min(optimizer["warmup_steps"], asked.training.steps // 10)
     if "name" in asked.training.optimizer.model_fields_set and asked.training.optimizer.name == "adam":
         del optimizer["weight_decay"]
     if asked.data.validation is None:

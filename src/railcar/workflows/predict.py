@@ -11,6 +11,7 @@ from railcar.registry import check_tensorflow
 from railcar.runs.index import find_run
 from railcar.serving.predictor import Prediction, Predictor
 from railcar.storage.images import SUFFIXES
+from railcar.storage.local import expand_home
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 
 _ROWS = (".csv", ".csv.gz")
@@ -64,7 +65,7 @@ def predict_each(
     top: int = 3,
 ) -> Iterator[Prediction | DataError]:
     """As `predict`, one after the other, with a `DataError` in the place of an image that cannot be read."""
-    paths = [Path(one).expanduser() for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
+    paths = [expand_home(one) for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
     groups = [(path, _list_images(path)) for path in paths]
     predictor = load(run, artifact=artifact, runs_dir=runs_dir)
     for path, images in groups:

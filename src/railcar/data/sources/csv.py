@@ -82,7 +82,7 @@ def read_csv(path: Path, label: str | None = None) -> tuple[NDArray[np.uint8], N
     if separator != ",":
         notes.append(f"{path.name}: fields are separated by {separator!r}")
     fields = _split_header(path, first, separator)
-    has_header = not all(_is_number(field) for field in fields)
+    has_header = _is_header(path, fields)
     column, why = _find_label(path, fields, has_header, label)
     notes.append(f"{path.name}: {'with' if has_header else 'no'} header; {why}")
     shape = find_image_shape(len(fields) - 1, f"{path}: line 1 has {len(fields)} columns")
@@ -105,7 +105,7 @@ def read_pixel_rows(path: Path, image_shape: tuple[int, int, int]) -> tuple[NDAr
     first = _first_line(content)
     separator = max(SEPARATORS, key=first.count)
     fields = _split_header(path, first, separator)
-    has_header = not all(_is_number(field) for field in fields)
+    has_header = _is_header(path, fields)
     n_pixels = int(np.prod(image_shape))
     if len(fields) == n_pixels + 1:
         images, _, _ = read_csv(path)
@@ -184,10 +184,30 @@ def _split_header(path: Path, first: str, separator: str) -> list[str]:
 
 def _is_number(field: str) -> bool:
     try:
-        float(field)
+        _to_number(field)
     except ValueError:
         return False
     return True
+
+
+def _to_number(field: str) -> float:
+    """`float`, without the underscores that Python allows. Raises `ValueError`."""
+    if "_" in field:
+        raise ValueError(field)
+    return float(field)
+
+
+def _is_header(path: Path, fields: list[str]) -> bool:
+    """Whether the first line names the columns. A line that is mostly pixels is an example with a fault in it, and the
+    numbers 0, 1, 2, ... are what pandas writes for columns without names."""
+    if any("\0" in field for field in fields):
+        raise DataError(f"{path}: line 1: a NUL byte", hint="the file is binary or damaged; export it again")
+    if len(fields) > 2 and fields == [str(number) for number in range(len(fields))]:
+        return True
+    numbers = [int(field) for field in fields if field.isdecimal() and len(field) <= MAX_CELL]
+    n_words = sum(not _is_number(field) for field in fields)
+    rising = numbers == sorted(set(numbers))
+    return n_words > 0 and (rising or 2 * len(numbers) < len(fields))
 
 
 def _find_label(path: Path, fields: list[str], has_header: bool, label: str | None) -> tuple[int, str]:
@@ -247,7 +267,7 @@ def _read_carefully(
 
 def _parse_label(field: str, where: str) -> int:
     try:
-        value = float(field)
+        value = _to_number(field)
         label = int(value)
     except (ValueError, OverflowError):
         label, value = -1, 0.5
@@ -262,14 +282,16 @@ def _parse_label(field: str, where: str) -> int:
 
 def _parse_pixels(fields: list[str], where: str) -> bytes:
     try:
-        return bytes(map(int, fields))
+        if "_" not in "".join(fields):  # int() takes 1_0 for 10
+            return bytes(map(int, fields))
+        raise ValueError(where)
     except ValueError:
         return bytes(_parse_pixel(field, f"{where}, column {number + 1}") for number, field in enumerate(fields))
 
 
 def _parse_pixel(field: str, where: str) -> int:
     try:
-        value = float(field)
+        value = _to_number(field)
     except ValueError:
         what = "an empty field" if not field.strip() else f"{_cut(field)} is not a number"
         raise DataError(f"{where}: {what}", hint="pixels are whole numbers of 0 to 255") from None

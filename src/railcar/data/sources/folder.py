@@ -132,10 +132,18 @@ def _walk_folders(path: Path) -> Iterator[Path]:
 
 def _list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """Images and other files right in `folder`, by name; hidden ones and macOS' `._` files left out."""
-    names = sorted(e.name for e in os.scandir(folder) if not e.name.startswith(".") and not e.is_dir())
+    with os.scandir(folder) as entries:
+        names = sorted(e.name for e in entries if not e.name.startswith(".") and not _is_folder(e))
     paths = [folder / name for name in names]
     images = [path for path in paths if path.suffix.lower() in SUFFIXES]
     return images, [path for path in paths if path.suffix.lower() not in SUFFIXES]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: an unreadable image
+        return False
 
 
 def _find_classes(
@@ -170,7 +178,8 @@ def _find_classes(
             names = [image.relative_to(path).as_posix() for image in found]
             number = numbers[folder.name]
             files[side] += [ImageFile(image, name, number) for image, name in zip(found, names, strict=True)]
-    return class_names, {side: found for side, found in files.items() if found}, _warn(class_names, strays, others)
+    notes = (*_warn(class_names, strays, others), *_warn_of_folders(path, sides))
+    return class_names, {side: found for side, found in files.items() if found}, notes
 
 
 def _warn(class_names: tuple[str, ...], strays: list[Path], others: list[Path]) -> tuple[str, ...]:
@@ -185,6 +194,19 @@ def _warn(class_names: tuple[str, ...], strays: list[Path], others: list[Path]) 
     if others:
         notes.append(f"{len(others):,} files of other kinds are not read: {others[0].parent.name}/{others[0].name}")
     return tuple(notes)
+
+
+def _warn_of_folders(path: Path, sides: dict[str, Path]) -> Iterator[str]:
+    """Name the folders that look like classes and are passed over."""
+    for root in dict.fromkeys((path, *sides.values())):
+        linked = sorted(e.name for e in root.iterdir() if e.is_symlink() and e.is_dir() and not e.name.startswith("."))
+        if linked:
+            yield f"links to folders are not followed: {', '.join(linked[:MAX_NAMED])}"
+    beside = [folder.name for folder in _list_folders(path) if folder not in sides.values()]
+    if beside and path not in sides.values():
+        yield f"folders beside {', '.join(root.name for root in sides.values())} are not used: " + ", ".join(
+            beside[:MAX_NAMED]
+        )
 
 
 def _check_trained(path: Path, sides: dict[str, RawSplit], class_names: tuple[str, ...]) -> None:

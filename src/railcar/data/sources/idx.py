@@ -94,7 +94,15 @@ def read_idx_folder(folder: Path, options: ReadOptions | None = None) -> RawData
             f"{folder}: no train-images-idx3-ubyte with its train-labels-idx1-ubyte (plain or .gz)",
             hint="put the four IDX files into one folder: train-images, train-labels, t10k-images, t10k-labels",
         )
+    _check_pairs(Path(folder), files)
     images = {side: _read_images(pair[0]) for side, pair in files.items()}
+    shape = images["train"].shape[1:]
+    for side, (image_path, _) in files.items():
+        if images[side].shape[1:] != shape:
+            raise DataError(
+                f"{image_path}: images of shape {images[side].shape[1:]}, and those to train on of {shape}",
+                hint="give both sides images of one size",
+            )
     labels = {side: read_idx(pair[1], n_dimensions=(1,)) for side, pair in files.items()}
     for side, (image_path, label_path) in files.items():
         if len(images[side]) != len(labels[side]):
@@ -104,6 +112,22 @@ def read_idx_folder(folder: Path, options: ReadOptions | None = None) -> RawData
             )
     class_names, indices = index_labels(labels, where=str(folder))
     return RawData("idx", class_names, {side: RawSplit(images[side], indices[side], side) for side in files})
+
+
+def _check_pairs(folder: Path, files: dict[str, tuple[Path, Path]]) -> None:
+    """Refuse test images without their labels, or the other way round: a file of the two is missing."""
+    if "test" in files:
+        return
+    for prefix in ("t10k", "test"):
+        images, labels = (
+            _find_file(folder, prefix, "images", "idx3", "idx4"),
+            _find_file(folder, prefix, "labels", "idx1"),
+        )
+        if alone := images or labels:
+            lacks = "labels" if images else "images"
+            raise DataError(
+                f"{alone}: has no {lacks} beside it", hint=f"add the file of the {lacks}, or remove this one"
+            )
 
 
 def _read_images(path: Path) -> NDArray[np.uint8]:

@@ -74,11 +74,17 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             if file.read(6) == b"\x93NUMPY":
                 raise DataError(f"{path}: a single array (.npy), without labels", hint=hint)
             file.seek(0)
+            if file.read(2) != b"PK":
+                raise DataError(f"{path}: truncated or damaged, or not an .npz", hint=hint)
+            file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {}
                 for name in archive.files:
                     if name in wanted:
-                        arrays[name] = archive[name]
+                        array = archive[name]
+                        if not isinstance(array, np.ndarray):  # numpy hands out members of other kinds as bytes
+                            raise DataError(f"{path}: {name} is no array", hint=hint)
+                        arrays[name] = array
                 if not arrays:
                     raise DataError(f"{path}: holds {_list(archive.files)}", hint=NAMES_HINT)
                 return arrays
@@ -198,10 +204,15 @@ def check_labels(array: NDArray[Any], where: str) -> NDArray[Any]:
         raise DataError(f"{where} is empty", hint="there must be a label for each image")
     if array.dtype.kind == "b":
         return array.astype(np.int64)
-    if array.dtype.kind == "f" and np.isfinite(array).all() and np.array_equal(array, np.floor(array)):
+    if array.dtype.kind == "f" and (np.abs(array) < 2**53).all() and np.array_equal(array, np.floor(array)):
         return array.astype(np.int64)
     if array.dtype.kind == "S":
-        return np.char.decode(array, "utf-8")
+        try:
+            return np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where} holds bytes that are not UTF-8", hint="save labels as text or integers"
+            ) from error
     if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.tolist()):
         return array.astype(str)
     if array.dtype.kind not in "iuU":

@@ -8,10 +8,10 @@ from typing import Any
 def format_evaluation(evaluation: dict[str, Any]) -> str:
     """One line a split, and the classes that are told apart worst."""
     lines = [f"{'split':<12}{'accuracy':>9}  {'95% interval':<17}{'right':>16}{'loss':>9}"]
-    for name in ("test", "validation", "train"):
+    for name in ("test", "validation", "train", "data"):
         if name in evaluation:
             lines.append(_format_split(name, evaluation[name]))
-    shown = evaluation.get("test") or evaluation.get("validation")
+    shown = next((evaluation[name] for name in ("test", "data", "validation") if name in evaluation), None)
     if shown:
         worst = sorted(shown["per_class"], key=lambda row: row["f1"])[:3]
         words = ", ".join(f"{row['class']} ({row['f1']:.3f})" for row in worst)

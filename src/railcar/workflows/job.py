@@ -1,0 +1,162 @@
+"""A training before its first step: recipe, data, runtime, plan and network settled, with the reason of each choice.
+
+Owns what is decided, and the words for it. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from railcar.errors import RecipeError
+from railcar.recipe.schema import Recipe
+from railcar.registry import DATASETS, check_installed
+from railcar.runs.run_dir import RunDir, read_json
+from railcar.training.schedule import StepPlan, build_plan
+from railcar.training.tensorflow import import_tensorflow, quiet_stderr
+from railcar.workflows.inputs import Input, choose_defaults, complete_recipe
+
+if TYPE_CHECKING:
+    from railcar.data.types import Dataset
+    from railcar.training.progress import Reporter
+    from railcar.training.runtime import Choice, Runtime
+
+
+@dataclass
+class Job:
+    """`choices` are automatic ones: dotted key -> value and reason; `reasons` are those of the recipe's own keys."""
+
+    recipe: Recipe
+    dataset: Dataset
+    runtime: Runtime
+    plan: StepPlan
+    model: Any
+    choices: dict[str, Choice]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def decisions(self) -> dict[str, dict[str, Any]]:
+        """As decisions.json has them."""
+        chosen = {key: {"value": one.value, "reason": one.reason} for key, one in self.choices.items()}
+        return chosen | {
+            key: {"value": look_up(self.recipe, key), "reason": reason} for key, reason in self.reasons.items()
+        }
+
+
+def prepare_job(given: Input, dataset: Dataset, resumed: RunDir | None) -> Job:
+    """Settle everything. TensorFlow is imported here. A resumed run keeps the precision and compile mode it began with,
+    whatever this machine would choose. Raises `RecipeError` and `MissingExtra`."""
+    recipe, reasons = given.recipe, {}
+    n_train = len(dataset.splits["train"])
+    if not given.is_complete:
+        chosen = choose_defaults(given.recipe, image_shape=dataset.features.image_shape, n_train=n_train)
+        recipe = complete_recipe(given, chosen)
+        reasons = {key: reason for key, reason in chosen.reasons.items() if look_up(recipe, key) == chosen.value(key)}
+    recipe = with_absolute_sources(recipe)
+    plan = _build_plan(recipe, dataset)
+    _check_recipe(recipe, dataset, plan)
+    import_tensorflow(needed_for="training")
+    with quiet_stderr():
+        from railcar.models.build import choose_scale
+        from railcar.training.runtime import Choice, choose_runtime
+        from railcar.workflows.results import build_from_recipe
+
+        node = recipe.training
+        modes = _modes_of(resumed) if resumed else {"precision": node.precision, "compile": node.compile}
+        runtime = choose_runtime(**modes, steps_per_call=node.steps_per_call)
+        model = build_from_recipe(recipe, dataset.features, precision=runtime.precision.value)
+    steps_per_call = runtime.steps_per_call.value
+    plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call
+    scale = Choice(*choose_scale(recipe.data.scale, dataset.features.mean))
+    return Job(recipe, dataset, runtime, plan, model, {**runtime.choices(), "data.scale": scale}, reasons)
+
+
+def _build_plan(recipe: Recipe, dataset: Dataset) -> StepPlan:
+    node = recipe.training
+    height, width, channels = dataset.features.image_shape
+    return build_plan(
+        n_train=len(dataset.splits["train"]),
+        batch_size=node.batch_size,
+        steps=node.steps,
+        epochs=node.epochs,
+        validate_every=node.validate_every,
+        checkpoint_every=node.checkpoint_every,
+        log_every=node.log_every,
+        steps_per_call=None,
+        example_bytes=height * width * channels,
+    )
+
+
+def _check_recipe(recipe: Recipe, dataset: Dataset, plan: StepPlan) -> None:
+    """What only the data can tell of a recipe, and what must be installed for it."""
+    node = recipe.training
+    if node.best != "last" and "validation" not in dataset.splits:
+        raise RecipeError(
+            f"training.best: {node.best} needs a validation split, and there is none",
+            hint="set data.validation, or training.best to last",
+        )
+    if node.optimizer.warmup_steps >= plan.n_steps:
+        raise RecipeError(
+            f"training.optimizer.warmup_steps: {node.optimizer.warmup_steps} steps of warm-up leave nothing of "
+            f"{plan.n_steps} steps of training",
+            hint=f"set training.optimizer.warmup_steps to {plan.n_steps // 10}, or train longer",
+        )
+    check_installed("matplotlib", package="matplotlib", extra="cpu", needed_for="drawing a run's plots")
+    if node.tensorboard:
+        check_installed("tensorboard", package="TensorBoard", extra="cpu", needed_for="training.tensorboard")
+
+
+def _modes_of(run: RunDir) -> dict[str, str]:
+    decisions = read_json(run.decisions_path) or {}
+    return {name: decisions.get(f"training.{name}", {}).get("value", "auto") for name in ("precision", "compile")}
+
+
+def with_absolute_sources(recipe: Recipe) -> Recipe:
+    """The same recipe with paths that hold from any folder, so that the run's recipe repeats it from anywhere."""
+    update: dict[str, Any] = {}
+    for key in ("source", "validation", "test"):
+        value = getattr(recipe.data, key)
+        if isinstance(value, str) and value not in DATASETS and Path(value).expanduser().exists():
+            update[key] = str(Path(value).expanduser().absolute())
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=update)}) if update else recipe
+
+
+def look_up(recipe: Recipe, key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = recipe
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def say_what(job: Job, run: RunDir, reporter: Reporter) -> None:
+    """The lines before the first step: run, data, network, length, and each choice with its reason."""
+    dataset, features, node = job.dataset, job.dataset.features, job.recipe.training
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+    height, width, channels = features.image_shape
+    look = f"{features.n_classes} classes, {height}x{width} {'gray' if channels == 1 else 'RGB'}"
+    rows = [("run", short_path(run.path)), ("data", f"{short_path(dataset.source)}: {counts}; {look}")]
+    rows += [("", note) for note in dataset.notes]
+    filters = "-".join(map(str, job.recipe.model.filters))
+    rows.append(("model", f"{job.recipe.model.name} {filters}: {job.model.count_params():,} parameters"))
+    epochs = f"{job.plan.n_steps / job.plan.steps_per_epoch:.3g} epochs"
+    optimizer = f"{node.optimizer.name} {node.optimizer.learning_rate:g} {node.optimizer.schedule}"
+    rows.append(("training", f"{job.plan.n_steps:,} steps of {node.batch_size} ({epochs}), {optimizer}"))
+    for key, one in job.decisions().items():
+        rows.append((f"  {key.rpartition('.')[2]}", f"{_plain(one['value'])}: {one['reason']}"))
+    for name, words in rows:
+        reporter.say(f"{name:<17}{words}", indent=17)
+
+
+def short_path(path: str | Path) -> str:
+    """As seen from the working folder, where that is shorter."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive
+        return str(path)
+    return relative if Path(path).is_absolute() and len(relative) < len(str(path)) else str(path)
+
+
+def _plain(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
