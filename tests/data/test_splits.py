@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from railcar.data.fingerprint import hash_examples
 from railcar.data.prepare import open_arrays, open_dataset
@@ -156,3 +157,23 @@ def test_chance_leaves_no_side_of_a_small_set_empty():
         rows = draw_rows(hashes, seed=seed, shares={"validation": 0.1, "test": 0.1})
         assert len(rows["validation"]) >= 1 and len(rows["test"]) >= 1 and len(rows["train"]) >= 12
         assert sorted(np.concatenate(list(rows.values()))) == list(range(24))
+
+
+def test_nobody_changes_side_when_images_of_other_sizes_are_added(tmp_path: Path, make: SimpleNamespace) -> None:
+    def sides() -> dict[str, str]:
+        dataset = open_dataset(str(tmp_path), seed=0, validation=0.2, test=0.2)
+        return {split.id_of(n): name for name, split in dataset.splits.items() for n in range(len(split))}
+
+    def add(first: int, n: int, side: int, mode: str) -> None:
+        for number in range(first, first + n):
+            pixels = np.random.default_rng(number).integers(0, 255, (side, side, 3), dtype=np.uint8)
+            path = tmp_path / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).convert(mode).save(path)
+
+    add(0, 60, 8, "L")
+    before = sides()
+    add(60, 60, 16, "RGB")
+    after = sides()
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 120

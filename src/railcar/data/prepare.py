@@ -35,7 +35,7 @@ from railcar.data.types import (
 from railcar.errors import DataError
 from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "prepared.json"
 ARRAYS = ("images", "labels", "hashes", "sums")
 
@@ -207,7 +207,8 @@ def _resize(raw: RawData, image_size: tuple[int, int]) -> RawData:
         blocks = [
             np.asarray(resize_images(split.images[i : i + 1024], image_size)) for i in range(0, len(split.images), 1024)
         ]
-        return RawSplit(np.concatenate(blocks), split.labels, split.ids)
+        hashes = hash_examples(split.images) if split.hashes is None else split.hashes
+        return RawSplit(np.concatenate(blocks), split.labels, split.ids, hashes)
 
     sides = {name: resize_side(split) for name, split in raw.sides.items()}
     return RawData(raw.form, raw.class_names, sides, raw.warnings)
@@ -218,7 +219,7 @@ def _write_prepared(raw: RawData, folder: Path, notes: tuple[str, ...]) -> None:
     content = {}
     sides: dict[str, Any] = {}
     for name, split in raw.sides.items():
-        hashes = hash_examples(split.images)
+        hashes = hash_examples(split.images) if split.hashes is None else split.hashes
         arrays = {"images": split.images, "labels": split.labels, "hashes": hashes, "sums": sum_pixels(split.images)}
         for what, array in arrays.items():
             _write_array(folder / f"{name}.{what}.npy", array)

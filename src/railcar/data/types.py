@@ -44,12 +44,15 @@ class ReadOptions:
 class RawSplit:
     """`images` uint8 [n, height, width, channels] (0 to 255), `labels` int32 [n] (indices of class names).
 
-    `ids` name the examples: a prefix ("train" stands for train/0, train/1, ...) or one string for each.
+    `ids` name the examples: a prefix ("train" stands for train/0, train/1, ...) or one string for each. `hashes`
+    uint64 [n] are those of the examples as the source has them, where `images` were changed (resized, made gray); None
+    where they were not.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     ids: str | Sequence[str]
+    hashes: NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class RawData:
 @dataclass(frozen=True)
 class PreparedSide:
     """One side on disk. `images` uint8 [n, height, width, channels] and `labels` int32 [n] are memory maps; `hashes`
-    uint64 [n] tell examples apart by their pixels; `sums` int64 [n, channels, 2] are the sum of each example's pixels
-    and of their squares."""
+    uint64 [n] tell examples apart by their content at the source; `sums` int64 [n, channels, 2] are the sum of each
+    example's pixels and of their squares."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]

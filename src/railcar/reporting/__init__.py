@@ -1,0 +1,1 @@
+"""Reporting: numbers and plots, for eyes."""

@@ -133,7 +133,7 @@ def find_checkpoint(run: RunDir, which: str | None) -> tuple[Checkpoint, list[st
         return newest, damaged
     if which == "best":
         pointer = read_json(run.best_path)
-        if pointer is None:
+        if not isinstance(pointer, dict) or not isinstance(pointer.get("checkpoint"), str):
             raise CheckpointError(
                 f"{run.path}: no checkpoint is marked as the best", hint="use --checkpoint last, or one of its steps"
             )

@@ -16,8 +16,8 @@ from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
 from railcar.runs.checkpoint import Checkpoint, find_checkpoint
-from railcar.runs.index import find_run
-from railcar.runs.run_dir import RunDir, read_json, write_json
+from railcar.runs.index import find_run, read_evaluation
+from railcar.runs.run_dir import RunDir, write_json
 from railcar.training.progress import Reporter
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.data import open_data
@@ -114,7 +114,7 @@ def _choose_split(dataset: Dataset, split: str | None) -> Split:
 
 def _remember(run: RunDir, evaluation: dict[str, Any]) -> None:
     """Bring evaluation.json up to date, unless it speaks of another checkpoint."""
-    before = read_json(run.evaluation_path) or {}
+    before = read_evaluation(run)
     if before.get("checkpoint") not in (None, evaluation["checkpoint"]):
         before = {}
     write_json(run.evaluation_path, {**before, **evaluation})

@@ -61,6 +61,8 @@ def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
 
 
 def _resolve_text(text: str, overrides: Overrides) -> Input:
+    if not text.strip():
+        raise UsageError("the data's name is empty", hint="leave it out to train on the embedded sample")
     path = expand_home(text)
     if path.suffix.lower() in _RECIPE_SUFFIXES:
         return Input(load_recipe(path, overrides), is_complete=True, overrides=overrides)

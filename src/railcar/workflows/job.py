@@ -96,6 +96,12 @@ def _check_recipe(recipe: Recipe, dataset: Dataset, plan: StepPlan) -> None:
             f"training.best: {node.best} needs a validation split, and there is none",
             hint="set data.validation, or training.best to last",
         )
+    n_train = len(dataset.splits["train"])
+    if node.batch_size > n_train:
+        raise RecipeError(
+            f"training.batch_size: {node.batch_size:,} is more than the {n_train:,} examples to train on",
+            hint=f"set training.batch_size to {max(1, n_train // 10)}",
+        )
     if node.optimizer.warmup_steps >= plan.n_steps:
         raise RecipeError(
             f"training.optimizer.warmup_steps: {node.optimizer.warmup_steps} steps of warm-up leave nothing of "

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from railcar.errors import Interrupted, RailcarError, RunError, UsageError
+from railcar.errors import Interrupted, RailcarError, RunError, TrainingError, UsageError
 from railcar.recipe.load import load_recipe, recipe_to_yaml
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
@@ -156,7 +156,18 @@ def _carry_out(
             return _finish(job, run, progress, reporter)
         except BaseException as error:
             _note_end(run, error, reporter)
+            if type(error).__name__ in ("ResourceExhaustedError", "MemoryError"):
+                raise _out_of_memory(job) from error
             raise
+
+
+def _out_of_memory(job: Job) -> TrainingError:
+    height, width, _ = job.dataset.features.image_shape
+    batch_size = job.recipe.training.batch_size
+    return TrainingError(
+        f"out of memory: {job.model.count_params():,} parameters and {batch_size} images of {height}x{width} a step",
+        hint=f"set training.batch_size to {max(1, batch_size // 4)}, fewer model.filters, or a smaller data.image_size",
+    )
 
 
 def _note_end(run: RunDir, error: BaseException, reporter: Reporter) -> None:

@@ -6,6 +6,7 @@ prediction; sizes are changed by the same function as the model's own layer.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -271,9 +272,13 @@ def _read_side(
     options: ReadOptions,
     n_files: int,
 ) -> RawSplit:
-    """Decode into one array; rows of files that turn out bad are closed up."""
+    """Decode into one array; rows of files that turn out bad are closed up.
+
+    An example is known by its file's bytes: what size and channels the others have must not move it to another side.
+    """
     images = options.allocate(f"{side}.images", (len(files), *shape))
     kept: list[ImageFile] = []
+    hashes: list[int] = []
     for start in range(0, len(files), BATCH):
         group = files[start : start + BATCH]
         decoded = list(pool.map(lambda file: _decode(file, shape[2]), group))
@@ -282,14 +287,16 @@ def _read_side(
             if isinstance(found, str):
                 bad.reasons[file.name] = found
             else:
-                good.append(found)
+                good.append(found[0])
+                hashes.append(found[1])
                 kept.append(file)
         if good:
             images[len(kept) - len(good) : len(kept)] = _resize_each(good, shape[:2])
         if options.progress:
             options.progress(f"reading {side} images", min(start + BATCH, len(files)), len(files))
     labels = np.array([file.class_index for file in kept], np.int32)
-    return RawSplit(images[: len(kept)], labels, [file.name for file in kept])
+    ids = [file.name for file in kept]
+    return RawSplit(images[: len(kept)], labels, ids, np.array(hashes, np.uint64))
 
 
 def _resize_each(images: list[NDArray[np.uint8]], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -308,9 +315,11 @@ def _resize_each(images: list[NDArray[np.uint8]], size: tuple[int, int]) -> NDAr
     return result
 
 
-def _decode(file: ImageFile, n_channels: int) -> NDArray[np.uint8] | str:
-    """uint8 [height, width, n_channels], or why it cannot be read."""
+def _decode(file: ImageFile, n_channels: int) -> tuple[NDArray[np.uint8], int] | str:
+    """uint8 [height, width, n_channels] and a hash of the file's bytes, or why it cannot be read."""
     try:
-        return decode_image(file.path, n_channels)
+        pixels = decode_image(file.path, n_channels)
+        digest = hashlib.blake2b(file.path.read_bytes(), digest_size=8).digest()
+        return pixels, int.from_bytes(digest, "little")
     except DataError as error:
         return _reason(file.path, error)
