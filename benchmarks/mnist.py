@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 PEERS = Path(__file__).parent / "peers"
-LONGER = ("training.epochs=8", "training.optimizer.warmup_steps=200", "training.validate_every=epoch")
+LONGER = ("training.epochs=8", "training.validate_every=epoch", "training.checkpoint_every=epoch")
 
 
 def run_json(command: list[str]) -> dict[str, Any]:

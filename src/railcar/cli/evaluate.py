@@ -1,4 +1,4 @@
-"""`railcar evaluate`: parse, call `api.evaluate`, print the table."""
+"""`railcar evaluate`: parse, call `workflows.evaluate`, print the table."""
 
 from __future__ import annotations
 

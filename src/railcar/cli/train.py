@@ -1,4 +1,4 @@
-"""`railcar train`: parse, call `api.train`, print the result."""
+"""`railcar train`: parse, call `workflows.train`, print the result."""
 
 from __future__ import annotations
 
@@ -40,14 +40,19 @@ def command(
     name of a known set (mnist, mnist-sample). RECIPE is a YAML or Python file, or a bundled recipe's name. With
     neither, the recipe mnist is trained on the embedded sample, without a network.
     """
-    from railcar.workflows.train import train
+    from railcar.workflows.inputs import resolve_input, with_name
 
     if label is not None:
         overrides = (*overrides, f"data.label={label}")
+    # A fault of the recipe is told before anything else is imported.
+    given = resolve_input(data, with_name(overrides, name)) if resume is None else data
+
+    from railcar.workflows.train import train
+
     run = train(
-        data,
-        overrides=overrides,
-        name=name,
+        given,
+        overrides=() if resume is None else overrides,
+        name=None if resume is None else name,
         resume=False if resume is None else resume or True,
         runs_dir=runs_dir,
         quiet=console.quiet,

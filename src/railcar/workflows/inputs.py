@@ -45,10 +45,13 @@ class Input:
 
 
 def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
-    """What `data` is: nothing, a recipe, its file or its name, a path, a known set's name, or examples in memory.
+    """What `data` is: nothing, a recipe, its file or its name, a path, a known set's name, examples in memory, or an
+    `Input` that was resolved before.
 
     Raises `RecipeError`, `NotFound` or `UsageError`. Imports neither NumPy nor TensorFlow for names and paths.
     """
+    if isinstance(data, Input):
+        return data
     if data is None:
         sample = _with_source(load_recipe("mnist"), "mnist-sample", name="mnist-sample")
         return Input(load_recipe(sample, overrides), is_complete=True, overrides=overrides)
@@ -58,6 +61,13 @@ def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
         return _resolve_text(str(data), overrides)
     base = load_recipe({"name": ARRAYS, "data": {"source": ARRAYS}}, overrides)
     return Input(base, is_complete=False, overrides=overrides, arrays=read_arrays(data))
+
+
+def with_name(overrides: Overrides, name: str | None) -> Overrides:
+    """The overrides, and the run's name as one of them."""
+    if name is None:
+        return overrides
+    return {**overrides, "name": name} if isinstance(overrides, Mapping) else [*overrides, f"name={name}"]
 
 
 def _resolve_text(text: str, overrides: Overrides) -> Input:

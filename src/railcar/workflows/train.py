@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from railcar.runs.run_dir import RunDir, now_text, write_json
 from railcar.storage.local import check_writable, write_atomic
 from railcar.training.progress import Reporter, format_seconds
 from railcar.training.tensorflow import quiet_stderr
-from railcar.workflows.inputs import Input, Overrides, resolve_input
+from railcar.workflows.inputs import Input, Overrides, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.look import Look
 from railcar.workflows.provenance import read_git_commit, read_versions
@@ -79,7 +78,7 @@ def train(
     look = Look(quiet, verbose, color)
     run, checkpoint, damaged = None, None, []
     if resume is False:
-        given = resolve_input(data, _with_name(overrides, name))
+        given = resolve_input(data, with_name(overrides, name))
     else:
         _check_alone(data, overrides, name)
         run, checkpoint, damaged, given = _reopen(resume, runs_dir, data)
@@ -95,12 +94,6 @@ def train(
         job = prepare_job(given, dataset, run)
     run = run or RunDir.create(runs_dir, job.recipe.name)
     return _carry_out(job, run, look, checkpoint, damaged, is_new=resume is False)
-
-
-def _with_name(overrides: Overrides, name: str | None) -> Overrides:
-    if name is None:
-        return overrides
-    return {**overrides, "name": name} if isinstance(overrides, Mapping) else [*overrides, f"name={name}"]
 
 
 def _check_alone(data: Any, overrides: Overrides, name: str | None) -> None:
