@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ import pytest
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
+
+# A shell that starts the tests in the background has SIGINT ignored, for the processes that they start, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -57,7 +61,9 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     # Chromium refuses its sandbox as root; /dev/shm is small in containers.
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
+    quiet = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+    size = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1400,1000")
+    for argument in (*size, *quiet):
         options.add_argument(argument)
     options.add_argument(f"--user-data-dir={tmp_path / 'chromium'}")
     driver = webdriver.Chrome(options=options, service=Service(chromedriver))
