@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> railcar.api.Run:
-    recipe = tiny_recipe(steps=40, validate_every=10, checkpoint_every=10, tensorboard=True)
+    recipe = tiny_recipe(steps=160, validate_every=40, checkpoint_every=40, tensorboard=True)
     recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
     return railcar.train(recipe, runs_dir=tmp_path_factory.mktemp("runs"), quiet=True)
 
@@ -49,16 +49,16 @@ def test_a_run_directory_has_every_file_of_the_interface(run):
     assert artifact == {"model.keras", "artifact.json", "signature.json", "samples"}
     assert list(found.tensorboard.glob("events.*"))
     manifest = found.read_manifest()
-    assert (manifest["state"], manifest["step"], manifest["steps"]) == ("finished", 40, 40)
+    assert (manifest["state"], manifest["step"], manifest["steps"]) == ("finished", 160, 160)
     assert manifest["data"]["n_train"] + manifest["data"]["n_validation"] + manifest["data"]["n_test"] == 90
 
 
 def test_a_tiny_network_learns_plain_classes(run):
     assert run.evaluation["test"]["accuracy"] >= 0.9
     rows = RunDir(run.path).read_metrics()
-    assert rows[-1]["step"] == 40 and rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[-1]["step"] == 160 and rows[-1]["loss"] < rows[0]["loss"]
     assert {"step", "epoch", "loss", "accuracy", "learning_rate", "examples_per_s", "seconds"} <= set(rows[-1])
-    assert [row["step"] for row in rows if "val_loss" in row] == [10, 20, 30, 40]
+    assert [row["step"] for row in rows if "val_loss" in row] == [40, 80, 120, 160]
 
 
 def test_predictions_name_every_test_example_with_probabilities(run):
@@ -71,7 +71,7 @@ def test_predictions_name_every_test_example_with_probabilities(run):
 
 def test_the_recipe_of_a_run_repeats_it_to_the_bit(run, tmp_path: Path):
     again = railcar.train(run.path / "recipe.yaml", runs_dir=tmp_path, quiet=True)
-    first, second = variables_of(RunDir(run.path), 40), variables_of(RunDir(again.path), 40)
+    first, second = variables_of(RunDir(run.path), 160), variables_of(RunDir(again.path), 160)
     assert first.keys() == second.keys()
     for key in first:
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)
@@ -90,8 +90,8 @@ def test_evaluation_and_prediction_agree_with_the_run(run, folder: Path):
 def test_other_data_and_other_checkpoints_can_be_measured(run, tmp_path: Path):
     other = railcar.evaluate(run.path, data=write_image_folder(tmp_path / "new", n_per_class=5), quiet=True)
     assert other["data"]["n"] == 15 and other["data"]["accuracy"] >= 0.8
-    early = railcar.evaluate(run.path, checkpoint=20, quiet=True)
-    assert early["checkpoint"] == "step-00000020"
+    early = railcar.evaluate(run.path, checkpoint=80, quiet=True)
+    assert early["checkpoint"] == "step-00000080"
 
 
 def test_a_loaded_model_takes_arrays_of_any_size(run):
