@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 20
 COMMA, NEWLINE, ZERO = 44, 10, 48
 
 
