@@ -33,6 +33,7 @@ from railcar.data.types import (
     ReadOptions,
 )
 from railcar.errors import DataError
+from railcar.registry import DATASETS
 from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder
 
 FORMAT = 2
@@ -136,8 +137,9 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
         # a link that leads nowhere is an unreadable example, not a reason to stop here
         stats = [(file, _stat(file)) for file in form.list_files(path)]
     seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+    notes = () if source in DATASETS else (reason,)
     key = _key([form_name, str(path.resolve()), seen, options.image_size, options.max_bad, options.label])
-    return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, (reason,))
+    return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, notes)
 
 
 def _stat(file: Path) -> os.stat_result:
