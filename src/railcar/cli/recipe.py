@@ -18,7 +18,8 @@ def _complete_recipe(context: click.Context, parameter: click.Parameter, incompl
     from railcar.recipe.bundled import bundled_recipes
 
     names = [CompletionItem(name) for name in bundled_recipes() if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
+    # A shell that is told to complete files forgets the names.
+    return names or [CompletionItem(incomplete, type="file")]
 
 
 recipe_argument = click.argument("recipe", metavar="RECIPE", shell_complete=_complete_recipe)
