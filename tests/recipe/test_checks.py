@@ -56,7 +56,8 @@ def test_keys_that_contradict_each_other_are_a_fault(recipe: dict[str, Any], key
     ],
 )
 def test_keys_that_go_together_are_no_fault(recipe: dict[str, Any]) -> None:
-    load_recipe(recipe)
+    loaded = load_recipe(recipe)
+    assert load_recipe(loaded.model_dump()) == loaded
 
 
 def test_a_rule_is_silent_about_keys_that_are_wrong_already() -> None:
