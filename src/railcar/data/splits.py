@@ -138,8 +138,8 @@ def _check_splits(splits: dict[str, Split], class_names: tuple[str, ...]) -> Non
     for name, split in splits.items():
         if len(split) == 0:
             raise DataError(
-                f"the {name} side is empty: {len(splits['train']):,} examples are too few for this split",
-                hint=f"set data.{'validation' if name == 'train' else name} to a count, or to null for none",
+                f"the {name} side is empty: {sum(map(len, splits.values())):,} examples are too few for this split",
+                hint="add examples, or set data.validation or data.test to a small count, or to null for none",
             )
     trained = np.bincount(splits["train"].label_array(), minlength=len(class_names)) > 0
     for name, split in splits.items():

@@ -78,16 +78,16 @@ def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` last through a power cut, where the system can (Windows cannot)."""
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(folder, os.O_RDONLY)
 
 
 def sync_file(path: Path) -> None:
     """Flush a file that is already written to the disk itself."""
-    descriptor = os.open(path, os.O_RDWR)
+    _sync(path, os.O_RDWR)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
