@@ -20,7 +20,9 @@ def split(make: SimpleNamespace) -> Split:
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_chunk_is_its_batches_one_after_another(split: Split, shuffle: bool) -> None:
     batches = Batches(split, 16, seed=5, shuffle=shuffle)
-    images, labels = batches.chunk(3, 9)
+    chunk = batches.chunk(3, 9)
+    images, labels = chunk.images, chunk.labels
+    assert (chunk.first_step, len(chunk), chunk.draws) == (3, 9, None)
     assert images.shape == (9, 16, 4, 4, 1) and images.dtype == np.uint8
     assert labels.shape == (9, 16) and labels.dtype == np.int32
     for step in range(3, 12):
@@ -72,11 +74,11 @@ def test_iterating_has_every_example_once_in_order(split: Split) -> None:
 def test_reading_ahead_gives_the_plan_in_order(split: Split) -> None:
     batches = Batches(split, 10, seed=0)
     plan = [(0, 3), (3, 3), (6, 1)]
-    for (first_step, n_steps), (step, images, labels) in zip(plan, prefetch(batches, plan), strict=True):
-        expected_images, expected_labels = batches.chunk(first_step, n_steps)
-        assert step == first_step
-        np.testing.assert_array_equal(images, expected_images)
-        np.testing.assert_array_equal(labels, expected_labels)
+    for (first_step, n_steps), chunk in zip(plan, prefetch(batches, plan), strict=True):
+        expected = batches.chunk(first_step, n_steps)
+        assert chunk.first_step == first_step
+        np.testing.assert_array_equal(chunk.images, expected.images)
+        np.testing.assert_array_equal(chunk.labels, expected.labels)
     assert list(prefetch(batches, [])) == []
 
 
@@ -90,8 +92,8 @@ class FailingBatches(Batches):
 def test_an_error_in_reading_is_raised_where_its_chunk_was_due(split: Split) -> None:
     seen = []
     with pytest.raises(OSError, match="the disk is gone"):
-        for step, _, _ in prefetch(FailingBatches(split, 10, seed=0), [(0, 2), (2, 2), (4, 2), (6, 2)]):
-            seen.append(step)
+        for chunk in prefetch(FailingBatches(split, 10, seed=0), [(0, 2), (2, 2), (4, 2), (6, 2)]):
+            seen.append(chunk.first_step)
     assert seen == [0, 2]
 
 
@@ -101,3 +103,8 @@ def test_closing_early_ends_the_thread(split: Split) -> None:
     chunks.close()  # pyright: ignore[reportAttributeAccessIssue]
     time.sleep(0.05)
     assert not any(thread.name.startswith("railcar-read") for thread in threading.enumerate())
+
+
+def test_rows_stand_for_images_that_lie_on_the_device(split: Split) -> None:
+    images, rows = Batches(split, 16, seed=5), Batches(split, 16, seed=5, rows_only=True)
+    np.testing.assert_array_equal(images.chunk(2, 7).images, split.images[rows.chunk(2, 7).images])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from railcar.layers.images import ResizeImages, ScaleImages, resize_images
+from railcar.layers.images import ResizeImages, ScaleImages, average_mirror_images, resize_images
 from railcar.layers.norm import FusedBatchNormalization
 
 
@@ -47,3 +48,17 @@ def test_fused_batch_normalisation_computes_what_keras_does(training: bool):
     np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, rtol=1e-4, atol=1e-5)
     # TensorFlow's kernel keeps the unbiased variance: n / (n - 1), n = 8 * 5 * 5
     np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance, rtol=200 / 199 - 1 + 1e-4)
+
+
+def test_mirror_images_are_averaged_and_the_model_is_saved_with_that(tmp_path: Path):
+    inputs = keras.Input((None, None, 1), dtype="uint8", name="image")
+    hidden = ScaleImages((0.0,), (255.0,))(ResizeImages(6, 6)(inputs))
+    network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(hidden)), name="tiny")
+    images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 1), dtype=np.uint8)
+    both = average_mirror_images(network)
+    expected = (network(images).numpy() + network(images[:, :, ::-1]).numpy()) / 2
+    np.testing.assert_allclose(both(images).numpy(), expected, rtol=1e-5)
+    assert [one.name for one in both.variables] == [one.name for one in network.variables]
+    both.save(tmp_path / "model.keras")
+    loaded: Any = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    np.testing.assert_array_equal(loaded(images).numpy(), both(images).numpy())

@@ -32,6 +32,12 @@ def training(**keys: Any) -> dict[str, Any]:
         ({"model": {"name": "cn"}}, "model.name", "did you mean cnn?"),
         ({"model": {"name": "mine.py:build"}}, "model.name", "one of: cnn"),
         ({"model": {"initializer_std": 0.5}}, "model.initializer_std", "set model.initializer to truncated_normal"),
+        (
+            {"data": {"validation": None}, **training(best="last", early_stop={"patience": 3})},
+            "training.early_stop",
+            "set data.validation",
+        ),
+        (training(stop_at={"value": 99}), "training.stop_at.value", "write it as 0.99"),
         ({"data": {"validation": 0.5, "test": 0.5}}, "data.validation", "make the two less than 1 together"),
     ],
 )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from railcar.errors import Interrupted, TrainingError
-from railcar.training.callbacks import BestScore, StopSignals, check_losses
+from railcar.recipe.schema import EarlyStop, StopAt
+from railcar.training.callbacks import BestScore, Ending, StopSignals, check_losses
 
 
 def test_a_deferred_signal_is_noted_and_a_second_one_ends_at_once():
@@ -51,3 +52,24 @@ def test_a_score_that_is_no_number_is_never_the_best():
         True,
         True,
     ]
+
+
+def note_all(ending: Ending, losses: list[float], **rules: object) -> list[bool]:
+    options = {"early_stop": None, "stop_at": None, **rules}
+    ended = []
+    for loss in losses:
+        ending.note({"val_loss": loss, "val_accuracy": 1.0 - loss}, **options)  # pyright: ignore[reportArgumentType]
+        ended.append(ending.reason is not None)
+    return ended
+
+
+def test_early_stop_counts_validations_without_a_better_value():
+    rule = EarlyStop(metric="val_loss", patience=2)
+    assert note_all(Ending(), [0.9, 0.8, 0.8, 0.7, 0.75, 0.7], early_stop=rule) == [False] * 5 + [True]
+    assert note_all(Ending(), [math.nan, math.nan], early_stop=rule) == [False, True]
+
+
+def test_stop_at_ends_at_the_first_validation_that_reaches_the_value():
+    assert note_all(Ending(), [0.5, 0.25], stop_at=StopAt(metric="val_accuracy", value=0.75)) == [False, True]
+    assert note_all(Ending(), [0.5, 0.2], stop_at=StopAt(metric="val_loss", value=0.3)) == [False, True]
+    assert note_all(Ending(), [0.5, math.nan], stop_at=StopAt(metric="val_loss", value=0.3)) == [False, False]

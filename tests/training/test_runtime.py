@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from railcar.errors import RecipeError
-from railcar.training.runtime import choose_compile, choose_precision, choose_runtime, choose_steps_per_call
+from railcar.training.runtime import (
+    choose_compile,
+    choose_data_on,
+    choose_precision,
+    choose_runtime,
+    choose_steps_per_call,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +43,11 @@ def test_a_cpu_gets_the_graph_mode():
 def test_several_steps_in_an_eager_call_are_refused():
     with pytest.raises(RecipeError, match="steps_per_call"):
         choose_steps_per_call(10, "eager")
+
+
+def test_images_lie_on_the_gpu_when_they_fill_less_than_a_quarter_of_it():
+    assert choose_data_on("auto", "gpu", 47_000_000, 16 * 10**9).value == "device"
+    assert choose_data_on("auto", "gpu", 5 * 10**9, 16 * 10**9).value == "host"
+    assert choose_data_on("auto", "gpu", 1, None).value == "host"
+    assert choose_data_on("auto", "cpu", 1, None).value == "host"
+    assert choose_data_on("device", "cpu", 1, None).value == "device"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -124,6 +125,18 @@ def test_arrays_frames_and_datasets_are_data(tmp_path: Path):
     assert len(accuracies) == 1
 
 
+def everything(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with all that a checkpoint must hold in use: random changes, averages, patience."""
+    changes = {"flip": True, "shift": 0.1, "rotate": 0.02, "zoom": 0.1, "cutout": 0.2}
+    extras = {"label_smoothing": 0.1, "average": {"decay": 0.95, "every": 3}, "early_stop": {"patience": 50}}
+    return {
+        **recipe,
+        "data": {**recipe["data"], "augment": changes},
+        "model": {**recipe["model"], "mirror_average": True},
+        "training": {**recipe["training"], **extras},
+    }
+
+
 def stop_after(step: int, runs: Path, recipe: Path, number: signal.Signals) -> tuple[int, str, RunDir]:
     """Start a training as a process of its own and send it a signal once `step` is logged."""
     command = [sys.executable, "-m", "railcar", "train", str(recipe), "--runs-dir", str(runs)]
@@ -143,7 +156,9 @@ def stop_after(step: int, runs: Path, recipe: Path, number: signal.Signals) -> t
 def test_a_stopped_run_is_saved_says_how_to_go_on_and_ends_as_if_never_stopped(
     folder: Path, tmp_path: Path, number: signal.Signals, status: int
 ):
-    recipe = tiny_recipe(steps=1200, validate_every=300, checkpoint_every=300, log_every=7, steps_per_call=5)
+    recipe = everything(
+        tiny_recipe(steps=1200, validate_every=300, checkpoint_every=300, log_every=7, steps_per_call=5)
+    )
     recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
     path = tmp_path / "tiny.json.yaml"
     path.write_text(json.dumps(recipe))
@@ -162,6 +177,45 @@ def test_a_stopped_run_is_saved_says_how_to_go_on_and_ends_as_if_never_stopped(
     assert "reason" not in cut.read_manifest()
     losses = [[row["loss"] for row in RunDir(one).read_metrics()] for one in (whole.path, cut.path)]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ({"stop_at": {"metric": "val_accuracy", "value": 0.2}}, "val_accuracy reached"),
+        ({"early_stop": {"metric": "val_accuracy", "patience": 2}}, "has not become better in 2 validations"),
+    ],
+)
+def test_a_validation_can_end_the_training_before_its_last_step(
+    folder: Path, tmp_path: Path, rule: dict[str, Any], reason: str
+):
+    recipe = tiny_recipe(steps=1000, validate_every=20, checkpoint_every=500, **rule)
+    recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
+    run = RunDir(railcar.train(recipe, runs_dir=tmp_path, quiet=True).path)
+    manifest = run.read_manifest()
+    assert manifest["state"] == "finished" and reason in manifest["ended_early"]
+    last = run.read_metrics()[-1]["step"]
+    assert last < 1000 and last % 20 == 0 and manifest["step"] == last
+    state = read_checkpoint(run.checkpoints / f"step-{last:08d}").state
+    assert reason in state["ending"]["reason"]
+    run.write_manifest({**manifest, "state": "interrupted"})  # as if killed before it was written down
+    again = railcar.train(resume=run.name, runs_dir=tmp_path, quiet=True)
+    assert run.read_manifest()["step"] == last and again.evaluation["checkpoint"].startswith("step-")
+
+
+def test_averages_and_mirror_images_are_what_is_evaluated_and_kept(folder: Path, tmp_path: Path):
+    recipe = everything(tiny_recipe(steps=60, validate_every=60, checkpoint_every=60))
+    recipe["data"] = {**recipe["data"], "source": str(folder)}
+    run = railcar.train(recipe, runs_dir=tmp_path, quiet=True)
+    last = RunDir(run.path).read_metrics()[-1]
+    assert run.evaluation["validation"]["accuracy"] == pytest.approx(last["val_accuracy"])
+    assert run.evaluation["validation"]["loss"] == pytest.approx(last["val_loss"], abs=0.02)  # bfloat16 in training
+    images, _ = make_images(9)
+    model = railcar.load(run.path)
+    straight, mirrored = (
+        model.predict_probabilities(one) for one in (images, np.ascontiguousarray(images[:, :, ::-1]))
+    )
+    np.testing.assert_allclose(straight, mirrored, atol=1e-5)
 
 
 def test_a_damaged_newest_checkpoint_is_left_behind_on_resume(folder: Path, tmp_path: Path):

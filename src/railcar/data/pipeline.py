@@ -7,27 +7,54 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.augment import Augmentation, Draws
 from railcar.data.types import Split
 
-Chunk = tuple[int, NDArray[np.uint8], NDArray[np.int32]]
+
+@dataclass(frozen=True)
+class Chunk:
+    """The batches after `first_step` steps, n of them. `images` uint8 [n, batch, height, width, channels], or their
+    rows int32 [n, batch] when the images lie on the device already; `labels` int32 [n, batch]; `draws`: what is done to
+    the images, None when they stay as they are."""
+
+    first_step: int
+    images: NDArray[np.uint8] | NDArray[np.int32]
+    labels: NDArray[np.int32]
+    draws: Draws | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 class Batches:
     """Batches of `batch_size` examples of `split`, all full: they run on across the ends of epochs.
 
     Example number `step * batch_size + i` of the run is batch `step`'s example i; `step` counts from 0. Each epoch has
-    every example once, in an order drawn from (seed, epoch), or in the split's own order without `shuffle`.
+    every example once, in an order drawn from (seed, epoch), or in the split's own order without `shuffle`. With
+    `rows_only` a chunk has the images' rows in place of the images.
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int, shuffle: bool = True) -> None:
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        *,
+        augmentation: Augmentation | None = None,
+        rows_only: bool = False,
+    ) -> None:
         self.split = split
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
+        self.augmentation = augmentation
+        self.rows_only = rows_only
         # A plain view of the memory map: taking rows of np.memmap itself costs a wrapper object for each call.
         self._images = np.asarray(split.images)
         self._labels = np.asarray(split.labels)
@@ -39,26 +66,29 @@ class Batches:
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """int64 [batch_size]: rows of `split.images` of one batch."""
-        return self._rows(step, 1)
+        return self._rows(step, 1)[0][0]
 
-    def chunk(self, first_step: int, n_steps: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        """Batches `first_step` to `first_step + n_steps - 1`: images uint8 [n_steps, batch, height, width, channels] of
-        0 to 255 and labels int32 [n_steps, batch]."""
-        rows = self._rows(first_step, n_steps)
-        images = np.take(self._images, rows, axis=0)
+    def chunk(self, first_step: int, n_steps: int) -> Chunk:
+        """Batches `first_step` to `first_step + n_steps - 1`."""
+        rows, epochs = self._rows(first_step, n_steps)
         labels = np.take(self._labels, rows)
-        return images.reshape(n_steps, self.batch_size, *images.shape[1:]), labels.reshape(n_steps, self.batch_size)
+        draws = self.augmentation.draw(first_step, rows, epochs) if self.augmentation else None
+        images = rows.astype(np.int32) if self.rows_only else np.take(self._images, rows, axis=0)
+        return Chunk(first_step, images, labels, draws)
 
-    def _rows(self, first_step: int, n_steps: int) -> NDArray[np.int64]:
+    def _rows(self, first_step: int, n_steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64 [n_steps, batch_size] twice: rows, and the epoch of each."""
         n = len(self.split)
         position, end = first_step * self.batch_size, (first_step + n_steps) * self.batch_size
-        pieces = []
+        rows, epochs = [], []
         while position < end:
             epoch, start = divmod(position, n)
             stop = min(n, start + end - position)
-            pieces.append(self._order(epoch)[start:stop])
+            rows.append(self._order(epoch)[start:stop])
+            epochs.append(np.full(stop - start, epoch))
             position += stop - start
-        return np.concatenate(pieces)
+        shape = (n_steps, self.batch_size)
+        return np.concatenate(rows).reshape(shape), np.concatenate(epochs).reshape(shape)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """int64 [n]: rows of `split.images` in the order of one epoch. The two latest are kept: chunks cross ends."""
@@ -73,19 +103,19 @@ class Batches:
 
 
 def prefetch(batches: Batches, plan: Iterable[tuple[int, int]]) -> Iterator[Chunk]:
-    """(first_step, images, labels) for each (first_step, n_steps) of `plan`, the next one read while one is used.
+    """A chunk for each (first_step, n_steps) of `plan`, the next one read while one is used.
 
     An error in reading is raised where the chunk was due. Closing the iterator ends its thread.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="railcar-read") as reader:
         waiting = None
         for first_step, n_steps in plan:
-            following = (first_step, reader.submit(batches.chunk, first_step, n_steps))
+            following = reader.submit(batches.chunk, first_step, n_steps)
             if waiting is not None:
-                yield waiting[0], *waiting[1].result()
+                yield waiting.result()
             waiting = following
         if waiting is not None:
-            yield waiting[0], *waiting[1].result()
+            yield waiting.result()
 
 
 def iterate(split: Split, batch_size: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:

@@ -1,4 +1,5 @@
-"""Layers that take decoded images to what a network computes with: resizing and scaling, inside the model.
+"""Layers around a network for images: resizing and scaling of decoded images, and averaging over mirror images, all
+inside the model.
 
 Training data is resized by the same `resize_images` when it is prepared, so training and prediction cannot drift apart.
 """
@@ -69,3 +70,35 @@ class ScaleImages(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "std": self.std}
+
+
+@keras.saving.register_keras_serializable("railcar")
+class MirrorAverage(keras.layers.Layer):
+    """`network`'s logits for images [n, height, width, channels], averaged with those for their mirror images."""
+
+    def __init__(self, network: keras.Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+
+    def call(self, images: Any) -> Any:
+        both = tf.concat([images, tf.reverse(images, axis=[2])], axis=0)
+        plain, mirrored = tf.split(self.network(both, training=False), 2)
+        return (plain + mirrored) / 2.0
+
+    def compute_output_spec(self, images: Any, *args: Any, **kwargs: Any) -> keras.KerasTensor:
+        return self.network.compute_output_spec(images)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> MirrorAverage:
+        network = keras.saving.deserialize_keras_object(config.pop("network"))
+        return cls(network, **config)
+
+
+def average_mirror_images(network: keras.Model) -> keras.Model:
+    """`network` as it answers with mirror images averaged: the same variables in the same order, no training."""
+    images = keras.Input(network.input_shape[1:], dtype="uint8", name="image")
+    logits = MirrorAverage(network, dtype="float32", name="mirror_average")(images)
+    return keras.Model(images, logits, name=network.name)

@@ -48,7 +48,7 @@ def build_model(
     float32, bfloat16 or float16: of the computation, variables are float32. Raises `RecipeError` when the image is too
     small for the network.
     """
-    options = dict(settings)
+    options = {key: value for key, value in settings.items() if key != "mirror_average"}
     name = options.pop("name")
     try:
         return MODELS.load(name)(

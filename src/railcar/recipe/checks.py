@@ -23,6 +23,7 @@ def find_conflicts(recipe: Recipe) -> Iterator[Finding]:
         _one_length,
         _optimizer_fits,
         _best_is_seen,
+        _ends_are_seen,
     ):
         yield from rule(recipe)
 
@@ -99,6 +100,24 @@ def _best_is_seen(recipe: Recipe) -> Iterator[Finding]:
             f"{recipe.training.best} needs validation, and data.validation is null",
             "set training.best to last",
             others=(("data", "validation"),),
+        )
+
+
+def _ends_are_seen(recipe: Recipe) -> Iterator[Finding]:
+    node = recipe.training
+    for name, rule in (("early_stop", node.early_stop), ("stop_at", node.stop_at)):
+        if rule is not None and recipe.data.validation is None:
+            yield Finding(
+                ("training", name),
+                f"watches {rule.metric}, and data.validation is null",
+                f"set data.validation, or leave training.{name} out",
+                others=(("data", "validation"),),
+            )
+    if node.stop_at is not None and node.stop_at.metric == "val_accuracy" and node.stop_at.value > 1:
+        yield Finding(
+            ("training", "stop_at", "value"),
+            f"{node.stop_at.value:g} is never reached: accuracies are from 0 to 1",
+            f"write it as {node.stop_at.value / 100:g}" if node.stop_at.value <= 100 else "write it as in 0.99",
         )
 
 

@@ -123,8 +123,16 @@ def _describe(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
     if origin is tuple:
         return _describe_tuple(arguments)
     if _is_node(annotation):
-        return "`{" + ", ".join(f"{name}: N" for name in annotation.model_fields) + "}`"
+        fields = annotation.model_fields.items()
+        return "`{" + ", ".join(f"{name}: {_example(field)}" for name, field in fields) + "}`"
     return _describe_scalar(annotation, metadata)
+
+
+def _example(field: FieldInfo) -> str:
+    """What stands in a node's short form: its default where it has one."""
+    if field.is_required():
+        return "N"
+    return "..." if _is_node(field.annotation) else write_flow(plain_default(field))
 
 
 def _describe_tuple(arguments: tuple[Any, ...]) -> str:

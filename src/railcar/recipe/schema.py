@@ -29,6 +29,21 @@ class Last(Node):
 Share = Fraction | Count | Last | Annotated[str, Field(description="the path of a source")]
 
 
+class Augment(Node):
+    """Random changes of training images, made anew each time an image is seen. All off by default."""
+
+    flip: bool = False
+    """Mirror left and right: each image in every second epoch."""
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """The largest move, as a share of height and width."""
+    rotate: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """The largest turn either way, as a share of a whole turn."""
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The largest change of scale either way: 0.1 is 90% to 110%."""
+    cutout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The side of a square that is cut out at a random place, as a share of the shorter side."""
+
+
 class Data(Node):
     """What to learn from, and who is on which side."""
 
@@ -51,6 +66,8 @@ class Data(Node):
     scale: Literal["auto", "none", "unit", "standard"] = "auto"
     """Pixels as the network sees them: `none` 0 to 255, `unit` 0 to 1, `standard` mean 0 and deviation 1 over the
     training split. Part of the model, so that prediction takes raw images."""
+    augment: Augment = Augment()
+    """Random changes of training images."""
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The share of unreadable examples that is skipped and named; with more than that the data is refused."""
 
@@ -86,6 +103,8 @@ class Model(Node):
     """Standard deviation of `truncated_normal`."""
     bias: float = 0.0
     """What biases start with."""
+    mirror_average: bool = False
+    """Outside training, average the logits of an image and of its mirror image (test-time augmentation)."""
 
 
 class Optimizer(Node):
@@ -109,6 +128,35 @@ class Optimizer(Node):
     """Decay of the second moment, for `adam` and `adamw`."""
 
 
+class EarlyStop(Node):
+    """End when validation has not become better for a while."""
+
+    metric: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """What must become better: lower for val_loss, higher for val_accuracy."""
+    patience: Count = 5
+    """Validations without a better value, one after the other, that end the training."""
+
+
+class StopAt(Node):
+    """End as soon as a validation reaches a value."""
+
+    metric: Literal["val_loss", "val_accuracy"] = "val_accuracy"
+    """`val_loss` at or below the value, `val_accuracy` at or above it."""
+    value: Annotated[float, Field(ge=0)]
+    """The value; accuracies are from 0 to 1."""
+
+
+class Average(Node):
+    """A moving average of the weights over the last steps; it is what is validated, evaluated and kept."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """What the average keeps of itself, a step: 0.99 averages over about the last 100 steps."""
+    every: Count = 5
+    """Steps between its moves, which cost a pass over the weights each."""
+    lookahead: bool = False
+    """Let the training, too, go on from the average; how far rises to `decay` with the cube of the steps done."""
+
+
 class Training(Node):
     """How long, how fast, how carefully."""
 
@@ -128,6 +176,14 @@ class Training(Node):
     """How many of the newest stay; the best stays besides."""
     best: Literal["val_loss", "val_accuracy", "last"] = "val_loss"
     """Which checkpoint becomes the artifact: the lowest loss or highest accuracy in validation, or the last."""
+    early_stop: EarlyStop | None = None
+    """End when validation has not become better for a while; off when absent."""
+    stop_at: StopAt | None = None
+    """End as soon as a validation reaches a value; off when absent."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of the target that is spread evenly over all classes. The training loss has it in it, others not."""
+    average: Average | None = None
+    """Average the weights over the last steps; off when absent."""
     log_every: Count | None = None
     """Steps between lines of `metrics.jsonl`; chosen so that there are about 100 when absent."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -136,6 +192,11 @@ class Training(Node):
     """How steps are run: one by one, as a graph, or compiled by XLA."""
     steps_per_call: Count | Literal["auto"] = "auto"
     """Steps in one compiled call. Results do not depend on it."""
+    data_on: Literal["auto", "host", "device"] = "auto"
+    """Where the training images lie: in the computer's memory, or all of them in the GPU's. `auto`: in the GPU's when
+    they fill less than a quarter of it."""
+    deterministic: bool = False
+    """On a GPU, use only kernels that give the same bits each time, at a price; a CPU run is bit-exact anyway."""
     tensorboard: bool = True
     """Write scalars, histograms, the graph and a batch of images for TensorBoard."""
 

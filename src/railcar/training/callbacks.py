@@ -1,4 +1,5 @@
-"""What watches a training from the side: signals that ask it to stop, losses that are no numbers, the best score."""
+"""What watches a training from the side: signals that ask it to stop, losses that are no numbers, the best score, and
+scores that end it."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.errors import Interrupted, TrainingError
+from railcar.recipe.schema import EarlyStop, StopAt
 
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -70,13 +72,42 @@ class BestScore:
         """Note the values of a validation after `step` steps; True when they are the best so far."""
         if self.metric == "last":
             return False
-        value = values[self.metric]
-        if not math.isfinite(value):
+        if not is_better(self.metric, values[self.metric], self.value):
             return False
-        better = self.value is None or (value < self.value if self.metric == "val_loss" else value > self.value)
-        if better:
-            self.step, self.value = step, value
-        return better
+        self.step, self.value = step, values[self.metric]
+        return True
+
+
+def is_better(metric: str, value: float, than: float | None) -> bool:
+    """Lower for a loss, higher for an accuracy. A value that is no number is better than none."""
+    if not math.isfinite(value):
+        return False
+    return than is None or (value < than if metric == "val_loss" else value > than)
+
+
+@dataclass
+class Ending:
+    """Ends a training by its validations: when one reaches `stop_at`, or when `early_stop.patience` of them in a row
+    were no better than the best before. `best` and `n_worse` are what it remembers of them; part of a checkpoint."""
+
+    best: float | None = None
+    n_worse: int = 0
+    reason: str | None = None
+
+    def note(self, values: dict[str, float], *, early_stop: EarlyStop | None, stop_at: StopAt | None) -> None:
+        """Take in the values of a validation; `reason` says afterwards why the training ends, if it does."""
+        if early_stop is not None:
+            value = values[early_stop.metric]
+            if is_better(early_stop.metric, value, self.best):
+                self.best, self.n_worse = value, 0
+            else:
+                self.n_worse += 1
+            if self.n_worse >= early_stop.patience:
+                self.reason = f"{early_stop.metric} has not become better in {self.n_worse} validations"
+        if stop_at is not None:
+            value = values[stop_at.metric]
+            if value == stop_at.value or is_better(stop_at.metric, value, stop_at.value):
+                self.reason = f"{stop_at.metric} reached {value:.4f}, and training.stop_at is {stop_at.value:g}"
 
 
 def check_losses(losses: NDArray[np.float32], first_step: int, *, saved_step: int | None, learning_rate: float) -> None:

@@ -1,7 +1,7 @@
 """Several optimizer steps in one compiled call: the hot code.
 
-One step is forward, loss, backward and optimizer. Between steps nothing returns to Python. Knows nothing of epochs,
-records or files.
+One step is: change the images at random, forward, loss, backward, optimizer, average. Between steps nothing returns to
+Python. Knows nothing of epochs, records or files.
 """
 
 from __future__ import annotations
@@ -14,51 +14,95 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-Steps = Callable[[NDArray[np.uint8], NDArray[np.int32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+from railcar.data.pipeline import Chunk
+from railcar.training.average import WeightAverage
+
+Steps = Callable[[Chunk], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 def compile_steps(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, *, batch_shape: tuple[int, ...], compile: str
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    *,
+    batch_shape: tuple[int, ...],
+    compile: str,
+    label_smoothing: float = 0.0,
+    augment: Callable[[Any, Any, Any], Any] | None = None,
+    average: WeightAverage | None = None,
+    source: Any = None,
 ) -> Steps:
-    """A function (images uint8 [n, batch, height, width, channels], labels int32 [n, batch]) -> (losses, hits) that
-    makes n steps; losses float32 [n] are mean softmax cross entropies, hits float32 [n] numbers of right answers.
+    """A function of a chunk of n batches that makes n steps and returns (losses, hits): losses float32 [n] are mean
+    softmax cross entropies, hits float32 [n] numbers of right answers.
 
     `batch_shape` is (batch, height, width, channels); `compile` is "eager", "graph" or "xla". n may differ from call
-    to call without a new trace.
+    to call without a new trace. `label_smoothing` is the share of the target that is spread evenly over all classes
+    (Szegedy et al., 2016). `augment` (`training/augment.py`) needs chunks with draws. With `source`, a tensor uint8
+    [N, height, width, channels] on the device, chunks have rows of it in place of images.
     """
+    learn = _build_learning(model, optimizer, label_smoothing)
+    if compile == "xla":
+        learn = tf.function(learn, jit_compile=True)
 
-    def one_step(images: Any, labels: Any) -> tuple[Any, Any]:
+    def one_step(step: Any, examples: Any, labels: Any, draws: Any) -> tuple[Any, Any]:
+        images = examples if source is None else tf.gather(source, examples)
+        if augment:
+            images = augment(images, *draws)
+        loss, n_right = learn(images, labels)
+        if average:
+            average.update(step + 1)
+        return loss, n_right
+
+    if compile == "eager":
+        return _as_arrays(_eager_steps(one_step), has_draws=augment is not None)
+    signature = _signature(batch_shape, by_row=source is not None, has_draws=augment is not None)
+    return _as_arrays(_graph_steps(one_step, signature), has_draws=augment is not None)
+
+
+def _build_learning(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float
+) -> Callable[..., tuple[Any, Any]]:
+    def learn(images: Any, labels: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-            loss = tf.reduce_mean(losses)
+            loss = tf.reduce_mean(cross_entropy(labels, logits, label_smoothing))
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
         right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
         return loss, tf.reduce_sum(tf.cast(right, tf.float32))
 
-    if compile == "eager":
-        return _as_arrays(_eager_steps(one_step))
-    step = tf.function(one_step, jit_compile=True) if compile == "xla" else one_step
-    return _as_arrays(_graph_steps(step, batch_shape))
+    return learn
+
+
+def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
+    """float32 [batch]: softmax cross entropies of `logits` float32 [batch, n_classes] and `labels` integers [batch]."""
+    if not smoothing:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    n_classes = logits.shape[-1]
+    rest = smoothing / n_classes
+    targets = tf.one_hot(labels, n_classes, on_value=1.0 - smoothing + rest, off_value=rest)
+    return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=logits)
 
 
 def _eager_steps(one_step: Callable[..., Any]) -> Callable[..., Any]:
-    def run(images: Any, labels: Any) -> tuple[Any, Any]:
-        pairs = [one_step(tf.constant(batch), tf.constant(marks)) for batch, marks in zip(images, labels, strict=True)]
+    def run(first_step: Any, examples: Any, labels: Any, *draws: Any) -> tuple[Any, Any]:
+        pairs = [
+            one_step(first_step + index, tf.constant(examples[index]), tf.constant(labels[index]), _at(draws, index))
+            for index in range(len(labels))
+        ]
         return tf.stack([loss for loss, _ in pairs]), tf.stack([hits for _, hits in pairs])
 
     return run
 
 
-def _graph_steps(one_step: Callable[..., Any], batch_shape: tuple[int, ...]) -> Callable[..., Any]:
-    def run(images: Any, labels: Any) -> tuple[Any, Any]:
-        n_steps = tf.shape(images)[0]
+def _graph_steps(one_step: Callable[..., Any], signature: list[tf.TensorSpec]) -> Callable[..., Any]:
+    def run(first_step: Any, examples: Any, labels: Any, *draws: Any) -> tuple[Any, Any]:
+        n_steps = tf.shape(labels)[0]
         record = [tf.TensorArray(tf.float32, size=n_steps) for _ in range(2)]
 
         def body(index: Any, losses: Any, hits: Any) -> tuple[Any, Any, Any]:
-            loss, n_right = one_step(images[index], labels[index])
+            step = first_step + tf.cast(index, tf.int64)
+            loss, n_right = one_step(step, examples[index], labels[index], _at(draws, index))
             return index + 1, losses.write(index, loss), hits.write(index, n_right)
 
         _, losses, hits = tf.while_loop(
@@ -66,13 +110,30 @@ def _graph_steps(one_step: Callable[..., Any], batch_shape: tuple[int, ...]) -> 
         )
         return losses.stack(), hits.stack()
 
-    signature = [tf.TensorSpec([None, *batch_shape], tf.uint8), tf.TensorSpec([None, batch_shape[0]], tf.int32)]
     return tf.function(run, input_signature=signature, autograph=False)
 
 
-def _as_arrays(run: Callable[..., Any]) -> Steps:
-    def call(images: NDArray[np.uint8], labels: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        losses, hits = run(images, labels)
+def _signature(batch_shape: tuple[int, ...], *, by_row: bool, has_draws: bool) -> list[tf.TensorSpec]:
+    batch = batch_shape[0]
+    examples = tf.TensorSpec([None, batch], tf.int32) if by_row else tf.TensorSpec([None, *batch_shape], tf.uint8)
+    draws = [tf.TensorSpec([None, batch, 8], tf.float32), tf.TensorSpec([None, batch, 2], tf.int32)]
+    return [
+        tf.TensorSpec([], tf.int64),
+        examples,
+        tf.TensorSpec([None, batch], tf.int32),
+        *(draws if has_draws else []),
+    ]
+
+
+def _at(arrays: tuple[Any, ...], index: Any) -> tuple[Any, ...]:
+    """What each of `arrays` has for step `index` of a chunk."""
+    return tuple(one[index] for one in arrays)
+
+
+def _as_arrays(run: Callable[..., Any], *, has_draws: bool) -> Steps:
+    def call(chunk: Chunk) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        draws = (chunk.draws.transforms, chunk.draws.boxes) if has_draws and chunk.draws else ()
+        losses, hits = run(np.int64(chunk.first_step), chunk.images, chunk.labels, *draws)
         return losses.numpy(), hits.numpy()
 
     return call

@@ -86,6 +86,13 @@ def describe_driver() -> dict[str, Any] | None:
     }
 
 
+def gpu_memory_bytes() -> int | None:
+    """The memory of the smallest GPU that nvidia-smi shows; None when it shows none."""
+    driver = describe_driver()
+    sizes = [one["memory_gb"] for one in driver["gpus"]] if driver else []
+    return int(min(sizes) * 2**30) if sizes else None
+
+
 def describe_build() -> dict[str, Any]:
     """Of the TensorFlow that is installed: `version`, `keras`, `onednn`, `cuda` and `cudnn` it was built with (None for
     a CPU build). TensorFlow must be importable."""

@@ -1,10 +1,11 @@
 """What happens from the first step to the last. The file to read.
 
     for each chunk of steps                     as many as fit between two things to record
-        images, labels   <- data/pipeline.py    addressed by (seed, epoch, step), read one chunk ahead
+        chunk            <- data/pipeline.py    images, labels, draws, by (seed, epoch, step); read one chunk ahead
         losses, hits     <- train_steps         one compiled call: forward, backward, optimizer, several steps
         record                                  metrics.jsonl, TensorBoard, the bar
         validate, checkpoint                    every so many steps; the best and the last stay
+    early_stop, stop_at  -> the loop ends, as finished
     Ctrl-C, SIGTERM      -> checkpoint, then Interrupted, which says how to go on
 
 Owns the order of things. Networks, optimizers, data, checkpoints and evaluation are built elsewhere; the evaluation is
@@ -15,15 +16,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
+from railcar.data.augment import Augmentation
 from railcar.data.pipeline import Batches, prefetch
 from railcar.data.types import Dataset, Split
-from railcar.recipe.schema import Recipe
+from railcar.recipe.schema import Augment, Recipe
 from railcar.runs.checkpoint import (
     Checkpoint,
     checkpoint_name,
@@ -32,7 +36,9 @@ from railcar.runs.checkpoint import (
     write_checkpoint,
 )
 from railcar.runs.run_dir import RunDir, write_json
-from railcar.training.callbacks import BestScore, StopSignals, check_losses
+from railcar.training.augment import build_augment
+from railcar.training.average import WeightAverage
+from railcar.training.callbacks import BestScore, Ending, StopSignals, check_losses
 from railcar.training.compiled import Steps, compile_steps
 from railcar.training.optimizer import Schedule
 from railcar.training.placement import log_placement
@@ -85,16 +91,19 @@ class Progress:
     step: int = 0
     seconds_training: float = 0.0
     best: BestScore = field(default_factory=lambda: BestScore("last"))
+    ending: Ending = field(default_factory=Ending)
     window: Window = field(default_factory=Window)
     saved_step: int | None = None
 
     def to_state(self) -> dict[str, Any]:
-        return {"seconds_training": self.seconds_training, "best": asdict(self.best), "window": asdict(self.window)}
+        parts = {"best": self.best, "ending": self.ending, "window": self.window}
+        return {"seconds_training": self.seconds_training, **{name: asdict(part) for name, part in parts.items()}}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         self.step = self.saved_step = checkpoint.step
         self.seconds_training = float(checkpoint.state["seconds_training"])
         self.best = BestScore(**checkpoint.state["best"])
+        self.ending = Ending(**checkpoint.state.get("ending", {}))
         self.window = Window(**checkpoint.state["window"])
 
 
@@ -112,6 +121,8 @@ class Training:
     reporter: Reporter
     measure: Measure
     summaries: Summaries | None
+    average: WeightAverage | None = None
+    rows_only: bool = False
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -122,7 +133,15 @@ class Training:
 
     @property
     def groups(self) -> dict[str, Any]:
-        return {"model": self.model.variables, "optimizer": self.optimizer.variables}
+        groups = {"model": self.model.variables, "optimizer": self.optimizer.variables}
+        return groups | ({"average": self.average.variables} if self.average else {})
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        node = self.recipe.data.augment
+        if node == Augment():
+            return None
+        return Augmentation(self.dataset.features.image_shape, self.recipe.seed, **node.model_dump())
 
 
 def run_training(
@@ -141,16 +160,17 @@ def run_training(
         training.reporter.bar(n_steps=plan.n_steps, first_step=progress.step) as bar,
     ):
         recorder = Recorder(training, bar)
-        for first_step, images, labels in prefetch(_batches(training), plan.chunks(progress.step)):
-            losses, hits = train_steps(images, labels)
+        chunks = () if progress.ending.reason else plan.chunks(progress.step)
+        for chunk in prefetch(_batches(training), chunks):
+            losses, hits = train_steps(chunk)
             check_losses(
                 losses,
-                first_step,
+                chunk.first_step,
                 saved_step=progress.saved_step,
                 learning_rate=training.recipe.training.optimizer.learning_rate,
             )
             recorder.record(losses, hits)
-            if signals.received:
+            if signals.received or progress.ending.reason:
                 recorder.save()
                 break
     if signals.received:
@@ -160,8 +180,17 @@ def run_training(
 
 
 def _compile(training: Training, compile: str) -> Steps:
-    shape = (training.recipe.training.batch_size, *training.dataset.features.image_shape)
-    steps = compile_steps(training.model, training.optimizer, batch_shape=shape, compile=compile)
+    features, augmentation = training.dataset.features, training.augmentation
+    steps = compile_steps(
+        training.model,
+        training.optimizer,
+        batch_shape=(training.recipe.training.batch_size, *features.image_shape),
+        compile=compile,
+        label_smoothing=training.recipe.training.label_smoothing,
+        augment=build_augment(augmentation, features.mean) if augmentation else None,
+        average=training.average,
+        source=tf.constant(np.asarray(training.dataset.splits["train"].images)) if training.rows_only else None,
+    )
     if not training.reporter.verbose:
         return steps
     return log_placement(steps, write=training.reporter.log_only, summarise=training.reporter.detail)
@@ -169,7 +198,14 @@ def _compile(training: Training, compile: str) -> Steps:
 
 def _batches(training: Training) -> Batches:
     recipe = training.recipe
-    return Batches(training.dataset.splits["train"], recipe.training.batch_size, recipe.seed, recipe.data.shuffle)
+    return Batches(
+        training.dataset.splits["train"],
+        recipe.training.batch_size,
+        recipe.seed,
+        recipe.data.shuffle,
+        augmentation=training.augmentation,
+        rows_only=training.rows_only,
+    )
 
 
 class Recorder:
@@ -241,9 +277,12 @@ class Recorder:
             training.summaries.weights(training.model, step)
         if "validation" not in training.dataset.splits:
             return {}
-        measured = training.measure(training.dataset.splits["validation"])
+        with training.average.in_place() if training.average else nullcontext():
+            measured = training.measure(training.dataset.splits["validation"])
         values = {f"val_{name}": value for name, value in measured.items()}
-        mark = " (best)" if training.progress.best.improves(step, values) else ""
+        node, progress = training.recipe.training, training.progress
+        mark = " (best)" if progress.best.improves(step, values) else ""
+        progress.ending.note(values, early_stop=node.early_stop, stop_at=node.stop_at)
         training.reporter.say(
             f"  step {step:>6}/{training.plan.n_steps}  "
             f"val loss {values['val_loss']:.4f}  val accuracy {values['val_accuracy']:.2%}{mark}"

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager import context  # pyright: ignore[reportMissingImports]  no public way to these graphs
 
+from railcar.data.pipeline import Chunk
 from railcar.training.compiled import Steps
 
 _BOOKKEEPING = {"_Arg", "_Retval", "_DeviceArg", "_DeviceRetval", "Const", "Identity", "NoOp"} | {
@@ -30,14 +31,14 @@ def log_placement(steps: Steps, *, write: Callable[[str], None], summarise: Call
     summary by device."""
     is_done = False
 
-    def call(images: Any, labels: Any) -> Any:
+    def call(chunk: Chunk) -> Any:
         nonlocal is_done
         if is_done:
-            return steps(images, labels)
+            return steps(chunk)
         is_done = True
         tf.summary.trace_on(graph=True, profiler=False)
         try:
-            result = steps(images, labels)
+            result = steps(chunk)
             running: Any = context.context()
             operations = _read_operations(running.export_run_metadata())
         finally:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from railcar.errors import RecipeError
-from railcar.training.hardware import cpu_flags
+from railcar.training.hardware import cpu_flags, gpu_memory_bytes
 
 
 @dataclass(frozen=True)
@@ -24,31 +24,46 @@ class Choice:
 @dataclass(frozen=True)
 class Runtime:
     """`device` "cpu" or "gpu"; `precision` float32, bfloat16 or float16; `compile` eager, graph or xla;
-    `steps_per_call` an int, or "auto" for as many as reach from one record to the next."""
+    `steps_per_call` an int, or "auto" for as many as reach from one record to the next; `data_on` host or device."""
 
     device: Choice
     precision: Choice
     compile: Choice
     steps_per_call: Choice
+    data_on: Choice
 
     def choices(self) -> dict[str, Choice]:
-        return {
+        choices = {
             "device": self.device,
             "training.precision": self.precision,
             "training.compile": self.compile,
             "training.steps_per_call": self.steps_per_call,
         }
+        # A CPU has nothing to choose between.
+        return choices | ({"training.data_on": self.data_on} if self.device.value == "gpu" else {})
 
 
-def choose_runtime(*, precision: str, compile: str, steps_per_call: int | str) -> Runtime:
-    """Settle what `auto` stands for on this machine. TensorFlow is asked for its GPUs, so it is imported here."""
+def choose_runtime(
+    *,
+    precision: str,
+    compile: str,
+    steps_per_call: int | str,
+    data_on: str = "auto",
+    data_bytes: int = 0,
+    deterministic: bool = False,
+) -> Runtime:
+    """Settle what `auto` stands for on this machine, and make TensorFlow `deterministic` where that is asked for.
+    `data_bytes` is the size of the training images. TensorFlow is asked for its GPUs, so it is imported here."""
     import tensorflow as tf
 
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_physical_devices("GPU")
-    capability = None
+    capability = memory_bytes = None
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+        memory_bytes = gpu_memory_bytes()
         device = Choice("gpu", f"TensorFlow sees {len(gpus)} GPU(s); the first is {name}")
     else:
         device = Choice("cpu", "TensorFlow sees no GPU")
@@ -58,6 +73,7 @@ def choose_runtime(*, precision: str, compile: str, steps_per_call: int | str) -
         precision=choose_precision(precision, device.value, cpu_flags(), capability),
         compile=how,
         steps_per_call=choose_steps_per_call(steps_per_call, how.value),
+        data_on=choose_data_on(data_on, device.value, data_bytes, memory_bytes),
     )
 
 
@@ -94,3 +110,17 @@ def choose_steps_per_call(steps_per_call: int | str, compile: str) -> Choice:
     if steps_per_call != "auto":
         return Choice(int(steps_per_call), "as the recipe says")
     return Choice("auto", "as many as take a quarter of a second, so that Python costs nothing")
+
+
+def choose_data_on(data_on: str, device: str, data_bytes: int, memory_bytes: int | None) -> Choice:
+    """`memory_bytes` is the first GPU's memory, None when it is not known."""
+    if data_on != "auto":
+        return Choice(data_on, "as the recipe says")
+    if device == "cpu":
+        return Choice("host", "there is one memory")
+    size = f"{data_bytes / 1e9:.2g} GB of images"
+    if memory_bytes is None:
+        return Choice("host", f"{size}; the GPU's memory is not known")
+    if data_bytes * 4 <= memory_bytes:
+        return Choice("device", f"{size} fill less than a quarter of the GPU's {memory_bytes / 1e9:.0f} GB")
+    return Choice("host", f"{size} fill more than a quarter of the GPU's {memory_bytes / 1e9:.0f} GB")

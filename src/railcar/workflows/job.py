@@ -64,7 +64,13 @@ def prepare_job(given: Input, dataset: Dataset, resumed: RunDir | None) -> Job:
 
         node = recipe.training
         modes = _modes_of(resumed) if resumed else {"precision": node.precision, "compile": node.compile}
-        runtime = choose_runtime(**modes, steps_per_call=node.steps_per_call)
+        runtime = choose_runtime(
+            **modes,
+            steps_per_call=node.steps_per_call,
+            data_on=node.data_on,
+            data_bytes=dataset.splits["train"].images.nbytes,
+            deterministic=node.deterministic,
+        )
         model = build_from_recipe(recipe, dataset.features, precision=runtime.precision.value)
     steps_per_call = runtime.steps_per_call.value
     plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call

@@ -19,6 +19,7 @@ from railcar.data.pipeline import Batches
 from railcar.data.types import Dataset, Features, Split
 from railcar.evaluation.evaluate import Evaluator
 from railcar.evaluation.metrics import describe, softmax
+from railcar.layers.images import average_mirror_images
 from railcar.models.build import build_model, choose_scale, scale_numbers
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
@@ -44,6 +45,11 @@ def build_from_recipe(recipe: Recipe, features: Features, *, precision: str) -> 
     )
 
 
+def for_inference(recipe: Recipe, model: Any) -> Any:
+    """`model` as it answers outside training, with the same variables."""
+    return average_mirror_images(model) if recipe.model.mirror_average else model
+
+
 class Finished:
     """A model in float32 and what it says of each split of `dataset` that it is asked for.
 
@@ -62,8 +68,8 @@ class Finished:
     def restore(cls, recipe: Recipe, dataset: Dataset, checkpoint: Checkpoint) -> Finished:
         """Rebuilt from a recipe and a checkpoint."""
         model = build_from_recipe(recipe, dataset.features, precision="float32")
-        restore_variables(checkpoint, {"model": model.variables})
-        return cls(model, dataset, checkpoint.name)
+        restore_variables(checkpoint, {"average" if recipe.training.average else "model": model.variables})
+        return cls(for_inference(recipe, model), dataset, checkpoint.name)
 
     def logits(self, split: Split) -> NDArray[np.float32]:
         if split.name not in self._logits:

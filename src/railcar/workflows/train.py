@@ -221,8 +221,10 @@ def _train_steps(
 ) -> Progress:
     with quiet_stderr(run.log_path):
         from railcar.evaluation.evaluate import Evaluator
+        from railcar.training.average import WeightAverage
         from railcar.training.loop import Training, run_training
         from railcar.training.optimizer import Schedule, build_optimizer
+        from railcar.workflows.results import for_inference
 
         say_what(job, run, reporter)
         if checkpoint:
@@ -231,6 +233,7 @@ def _train_steps(
         kind, peak, warmup = node.pop("schedule"), node.pop("learning_rate"), node.pop("warmup_steps")
         schedule = Schedule(kind, peak=peak, warmup_steps=warmup, n_steps=job.plan.n_steps)
         scale_loss = job.runtime.precision.value == "float16"
+        averaged = job.recipe.training.average
         training = Training(
             recipe=job.recipe,
             dataset=job.dataset,
@@ -240,8 +243,10 @@ def _train_steps(
             schedule=schedule,
             plan=job.plan,
             reporter=reporter,
-            measure=Evaluator(job.model, job.dataset.features.image_shape).measure,
+            measure=Evaluator(for_inference(job.recipe, job.model), job.dataset.features.image_shape).measure,
             summaries=_open_summaries(job, run),
+            average=WeightAverage(job.model, n_steps=job.plan.n_steps, **averaged.model_dump()) if averaged else None,
+            rows_only=job.runtime.data_on.value == "device",
         )
         try:
             return run_training(training, compile=job.runtime.compile.value, signals=signals, resume_from=checkpoint)
@@ -282,9 +287,11 @@ def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Ru
     rates = [row["examples_per_s"] for row in run.read_metrics() if row.get("examples_per_s")]
     rate = sorted(rates)[len(rates) // 2] if rates else 0.0
     seconds = round(progress.seconds_training, 3)
-    run.write_manifest(
-        {**manifest, "state": "finished", "ended": now_text(), "seconds_training": seconds, "examples_per_s": rate}
-    )
+    ended = {"state": "finished", "ended": now_text(), "seconds_training": seconds, "examples_per_s": rate}
+    if progress.ending.reason:
+        ended["ended_early"] = progress.ending.reason
+        reporter.say(f"ended after step {progress.step:,} of {job.plan.n_steps:,}: {progress.ending.reason}")
+    run.write_manifest({**manifest, **ended})
     reporter.say(f"trained {progress.step:,} steps in {format_seconds(seconds)}, {rate:,.0f} images/s")
     reporter.log_only(format_evaluation(evaluation))
     return Run(run.path, job.recipe, evaluation, seconds, rate)
