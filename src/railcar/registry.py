@@ -17,10 +17,11 @@ from railcar.errors import MissingExtra, UsageError
 
 @dataclass(frozen=True)
 class Entry:
-    """`target` is "module:attribute"; `summary` one line for listings."""
+    """`target` is "module:attribute"; `summary` one line for listings; `keys` the recipe's keys that count for it."""
 
     target: str
     summary: str
+    keys: tuple[str, ...] = ()
 
 
 class Registry:
@@ -62,7 +63,21 @@ def check_tensorflow(needed_for: str) -> None:
 
 MODELS = Registry(
     "model",
-    {"cnn": Entry("railcar.models.image:build_cnn", "convolutions, pooling and dense layers, for small images")},
+    {
+        "cnn": Entry(
+            "railcar.models.image:build_cnn",
+            "convolutions, pooling and dense layers, for small images",
+            (
+                *("filters", "kernel_size", "strides", "padding", "pool", "batch_norm", "activation", "global_pool"),
+                *("dense", "dropout", "initializer", "initializer_std", "bias"),
+            ),
+        ),
+        "airbench": Entry(
+            "railcar.models.airbench:build_airbench",
+            "groups of convolutions after airbench94, for small colour images: accurate in few epochs",
+            ("filters", "activation"),
+        ),
+    },
 )
 
 DATASETS = Registry(

@@ -13,24 +13,25 @@ from railcar.training.runtime import (
 
 
 @pytest.mark.parametrize(
-    ("device", "flags", "capability", "expected"),
+    ("device", "flags", "capability", "ratio", "expected"),
     [
-        ("cpu", {"amx_bf16", "avx512_bf16"}, None, "bfloat16"),
-        ("cpu", {"avx512_bf16"}, None, "bfloat16"),
-        ("cpu", {"avx2"}, None, "float32"),
-        ("gpu", set(), (9, 0), "bfloat16"),
-        ("gpu", set(), (7, 5), "float16"),
-        ("gpu", set(), (6, 1), "float32"),
+        ("cpu", {"amx_bf16", "avx512_bf16"}, None, 6.0, "bfloat16"),
+        ("cpu", {"avx512_bf16"}, None, 2.0, "bfloat16"),
+        ("cpu", {"avx512_bf16"}, None, 0.5, "float32"),
+        ("cpu", {"avx2"}, None, 9.0, "float32"),
+        ("gpu", set(), (9, 0), 0.5, "bfloat16"),
+        ("gpu", set(), (7, 5), 0.5, "float16"),
+        ("gpu", set(), (6, 1), 0.5, "float32"),
     ],
 )
-def test_precision_is_what_the_device_multiplies_natively(device, flags, capability, expected):
-    choice = choose_precision("auto", device, frozenset(flags), capability)
+def test_precision_is_what_the_device_multiplies_fastest(device, flags, capability, ratio, expected):
+    choice = choose_precision("auto", device, frozenset(flags), capability, lambda: ratio)
     assert choice.value == expected
     assert len(choice.reason) > 10
 
 
 def test_what_the_recipe_says_is_not_overruled():
-    assert choose_precision("float32", "cpu", frozenset({"amx_bf16"}), None).value == "float32"
+    assert choose_precision("float32", "cpu", frozenset({"amx_bf16"}), None, lambda: 6.0).value == "float32"
     runtime = choose_runtime(precision="float32", compile="eager", steps_per_call="auto")
     assert (runtime.compile.value, runtime.steps_per_call.value) == ("eager", 1)
 

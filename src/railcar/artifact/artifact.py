@@ -41,7 +41,8 @@ class Artifact:
         import keras
 
         import railcar.layers.images
-        import railcar.layers.norm  # both register layers of ours  # noqa: F401
+        import railcar.layers.norm
+        import railcar.layers.whiten  # all three register layers of ours  # noqa: F401
 
         try:
             return keras.models.load_model(self.path / "model.keras", compile=False, safe_mode=True)

@@ -22,7 +22,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        gamma, beta = tf.cast(self.gamma, tf.float32), tf.cast(self.beta, tf.float32)
+        gamma, beta = self._scale_and_offset(inputs.shape[-1])
         if training and self.trainable:
             normal, mean, variance = tf.compat.v1.nn.fused_batch_norm(
                 inputs, gamma, beta, epsilon=self.epsilon, is_training=True
@@ -40,6 +40,12 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             is_training=False,
         )
         return normal
+
+    def _scale_and_offset(self, n_channels: int) -> tuple[Any, Any]:
+        """float32 [channels] each; ones and zeros where the layer was made without."""
+        gamma = tf.cast(self.gamma, tf.float32) if self.scale else tf.ones((n_channels,), tf.float32)
+        beta = tf.cast(self.beta, tf.float32) if self.center else tf.zeros((n_channels,), tf.float32)
+        return gamma, beta
 
 
 def _move(average: Any, value: Any, momentum: float) -> None:

@@ -48,8 +48,8 @@ def build_model(
     float32, bfloat16 or float16: of the computation, variables are float32. Raises `RecipeError` when the image is too
     small for the network.
     """
-    options = {key: value for key, value in settings.items() if key != "mirror_average"}
-    name = options.pop("name")
+    name = settings["name"]
+    options = {key: settings[key] for key in MODELS[name].keys if key in settings}
     try:
         return MODELS.load(name)(
             image_shape=image_shape,

@@ -19,6 +19,7 @@ def find_conflicts(recipe: Recipe) -> Iterator[Finding]:
     for rule in (
         _sides_leave_something,
         _model_is_known,
+        _model_has_the_keys,
         _initializer_fits,
         _one_length,
         _optimizer_fits,
@@ -54,6 +55,21 @@ def _model_is_known(recipe: Recipe) -> Iterator[Finding]:
     yield Finding(path, f"there is no model {name!r}", hint)
 
 
+def _model_has_the_keys(recipe: Recipe) -> Iterator[Finding]:
+    """Keys that change nothing are no fault when they say what holds anyway, as in the recipe that a run writes."""
+    model = recipe.model
+    if model.name not in MODELS:
+        return
+    for key in sorted(type(model).model_fields.keys() - {"name", "mirror_average", *MODELS[model.name].keys}):
+        if getattr(model, key) != type(model).model_fields[key].default:
+            yield Finding(
+                ("model", key),
+                f"has no effect with the model {model.name}",
+                f"leave it out; {model.name} knows {', '.join(MODELS[model.name].keys)}",
+                others=(("model", "name"),),
+            )
+
+
 def _initializer_fits(recipe: Recipe) -> Iterator[Finding]:
     model = recipe.model
     if model.initializer != "truncated_normal" and model.initializer_std != _default("model.initializer_std"):
@@ -84,6 +100,12 @@ def _optimizer_fits(recipe: Recipe) -> Iterator[Finding]:
             f"set training.optimizer.warmup_steps to {steps // 10}",
             others=(("training", "steps"),),
         )
+    rates = {name: getattr(optimizer, name) for name in ("bias_learning_rate", "head_learning_rate")}
+    for name, rate in rates.items():
+        if (rate is None) == (optimizer.name == "muon"):
+            needs = "muon needs it" if rate is None else f"has no effect with {optimizer.name}"
+            hint = "the recipe cifar10 has values to start from" if rate is None else "leave it out"
+            yield Finding(("training", "optimizer", name), needs, hint, others=(("training", "optimizer", "name"),))
     if optimizer.weight_decay and optimizer.name == "adam":
         yield Finding(
             ("training", "optimizer", "weight_decay"),

@@ -110,8 +110,8 @@ class Model(Node):
 class Optimizer(Node):
     """`learning_rate` is the peak, per step, for the global batch."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    """`sgd` has Nesterov momentum of `momentum`."""
+    name: Literal["adam", "adamw", "sgd", "muon"] = "adam"
+    """`sgd` has Nesterov momentum of `momentum`; `muon` makes the updates of convolutions orthogonal."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """The peak, per step, for the global batch."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
@@ -119,9 +119,14 @@ class Optimizer(Node):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps over which the rate rises from zero to its peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled decay of weights (not of biases and normalisation); for `adamw` and `sgd`."""
+    """Decoupled decay of weights (not of biases and normalisation); for `adamw` and `sgd`. For `muon`: what all but the
+    convolutions lose a step at the peak."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """For `sgd`."""
+    """For `sgd` and `muon`."""
+    bias_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """For `muon`: the peak for biases and normalisation, which get SGD."""
+    head_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """For `muon`: the peak for dense layers, which get SGD."""
     beta_1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Decay of the first moment, for `adam` and `adamw`."""
     beta_2: Annotated[float, Field(ge=0, lt=1)] = 0.999

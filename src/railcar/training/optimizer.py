@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from railcar.training.muon import Muon
+
 
 class FusedAdam(keras.optimizers.Adam):
     """Adam (Kingma and Ba, 2014, section 2's reformulation) with one kernel a variable. State as in Keras' Adam.
@@ -99,6 +101,8 @@ def build_optimizer(
     momentum: float = 0.9,
     beta_1: float = 0.9,
     beta_2: float = 0.999,
+    bias_learning_rate: float | None = None,
+    head_learning_rate: float | None = None,
     scale_loss: bool = False,
 ) -> keras.optimizers.Optimizer:
     """The optimizer, its variables built for `model`. `scale_loss` wraps it in dynamic loss scaling (float16).
@@ -108,7 +112,10 @@ def build_optimizer(
     rate: Any = schedule
     decay = weight_decay or None
     optimizer: Any
-    if name == "sgd":
+    if name == "muon":
+        rates = {"bias_learning_rate": bias_learning_rate or 0.0, "head_learning_rate": head_learning_rate or 0.0}
+        optimizer, decay = Muon(rate, momentum=momentum, decay=weight_decay, **rates), None
+    elif name == "sgd":
         optimizer = FusedSGD(rate, momentum=momentum, nesterov=momentum > 0, weight_decay=decay)
     else:
         optimizer = FusedAdam(rate, beta_1=beta_1, beta_2=beta_2, weight_decay=decay if name == "adamw" else None)

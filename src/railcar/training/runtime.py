@@ -1,16 +1,20 @@
 """Device, precision and compile mode: each an automatic choice with its reason.
 
 Figures behind the choices: `docs/concepts/performance.md`. On a CPU, XLA's convolutions run at a fraction of oneDNN's,
-so a CPU is given the graph mode; bfloat16 pays where the processor multiplies it natively (AMX or AVX-512 BF16).
+so a CPU is given the graph mode; bfloat16 pays where the processor multiplies it faster, which is measured.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from railcar.errors import RecipeError
-from railcar.training.hardware import cpu_flags, gpu_memory_bytes
+from railcar.training.hardware import compare_bfloat16, cpu_flags, gpu_memory_bytes
+
+# Below that, float32's exactness is worth more than the time.
+_WORTH_IT = 1.15
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,22 @@ def choose_runtime(
     how = Choice(compile, "as the recipe says") if compile != "auto" else choose_compile(device.value)
     return Runtime(
         device=device,
-        precision=choose_precision(precision, device.value, cpu_flags(), capability),
+        precision=choose_precision(precision, device.value, cpu_flags(), capability, compare_bfloat16),
         compile=how,
         steps_per_call=choose_steps_per_call(steps_per_call, how.value),
         data_on=choose_data_on(data_on, device.value, data_bytes, memory_bytes),
     )
 
 
-def choose_precision(precision: str, device: str, flags: frozenset[str], capability: tuple[int, int] | None) -> Choice:
-    """`flags` are the CPU's instruction sets, `capability` the first GPU's compute capability."""
+def choose_precision(
+    precision: str,
+    device: str,
+    flags: frozenset[str],
+    capability: tuple[int, int] | None,
+    compare: Callable[[], float],
+) -> Choice:
+    """`flags` are the CPU's instruction sets, `capability` the first GPU's compute capability; `compare` measures how
+    many times as fast as float32 this CPU computes with bfloat16, and is asked where it has instructions for it."""
     if precision != "auto":
         return Choice(precision, "as the recipe says")
     if device == "gpu":
@@ -87,10 +98,11 @@ def choose_precision(precision: str, device: str, flags: frozenset[str], capabil
         if capability and capability >= (7, 0):
             return Choice("float16", f"compute capability {capability[0]}.{capability[1]} has tensor cores for it")
         return Choice("float32", "this GPU has no faster matrix units for 16 bits")
-    for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 BF16")):
-        if flag in flags:
-            return Choice("bfloat16", f"this processor multiplies it natively ({name})")
-    return Choice("float32", "this processor has no native bfloat16 (no AMX, no AVX-512 BF16)")
+    if not flags & {"amx_bf16", "avx512_bf16"}:
+        return Choice("float32", "this processor has no native bfloat16 (no AMX, no AVX-512 BF16)")
+    ratio = compare()
+    measured = f"convolutions in bfloat16 are {ratio:.1f} times as fast here, measured just now"
+    return Choice("bfloat16" if ratio >= _WORTH_IT else "float32", measured)
 
 
 def choose_compile(device: str) -> Choice:

@@ -26,6 +26,9 @@ from railcar.workflows.look import Look
 from railcar.workflows.provenance import read_git_commit, read_versions
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from railcar.data.types import Dataset
     from railcar.runs.checkpoint import Checkpoint
     from railcar.training.callbacks import StopSignals
@@ -221,13 +224,16 @@ def _train_steps(
 ) -> Progress:
     with quiet_stderr(run.log_path):
         from railcar.evaluation.evaluate import Evaluator
+        from railcar.models.airbench import adapt_whitening
         from railcar.training.average import WeightAverage
         from railcar.training.loop import Training, run_training
         from railcar.training.optimizer import Schedule, build_optimizer
         from railcar.workflows.results import for_inference
 
         say_what(job, run, reporter)
-        if checkpoint:
+        if checkpoint is None:
+            adapt_whitening(job.model, _first_images(job.dataset))
+        else:
             reporter.say(f"going on after step {checkpoint.step:,}")
         node = job.recipe.training.optimizer.model_dump()
         kind, peak, warmup = node.pop("schedule"), node.pop("learning_rate"), node.pop("warmup_steps")
@@ -255,6 +261,12 @@ def _train_steps(
                 run.write_manifest({**run.read_manifest(), "step": training.progress.step})
             if training.summaries:
                 training.summaries.close()
+
+
+def _first_images(dataset: Dataset) -> NDArray[np.uint8]:
+    """uint8 [at most 5,000, height, width, channels]: what the statistics of patches are taken from."""
+    split = dataset.splits["train"]
+    return split.images[split.rows[:5000]]
 
 
 def _open_summaries(job: Job, run: RunDir) -> Summaries | None:

@@ -1,0 +1,91 @@
+"""A network for small images that reaches its accuracy in few steps, after airbench94 (Jordan, 2024, arXiv:2404.00498).
+
+Owns the architecture only. What makes it fast to train: whitened patches, filters that begin by handing their input on,
+no scale in batch normalisation, statistics that follow quickly, pooling before it, and small logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.layers.images import ResizeImages, ScaleImages
+from railcar.layers.norm import FusedBatchNormalization
+from railcar.layers.whiten import WhitenPatches
+
+layers = keras.layers
+
+
+class PartialIdentity(keras.initializers.Initializer):
+    """For kernels [height, width, inputs, outputs]: the first `inputs` outputs pass their input on (a Dirac kernel), the
+    others are uniform within 1 / sqrt(fan in)."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[np.float32]:
+        height, width, n_inputs, n_outputs = shape
+        limit = 1.0 / np.sqrt(height * width * n_inputs)
+        kernel = np.random.default_rng(self.seed).uniform(-limit, limit, shape).astype(np.float32)
+        n_passed = min(n_inputs, n_outputs)
+        kernel[..., :n_passed] = 0.0
+        kernel[height // 2, width // 2, np.arange(n_passed), np.arange(n_passed)] = 1.0
+        return kernel
+
+    def get_config(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+
+def build_airbench(
+    *,
+    image_shape: tuple[int, int, int],
+    n_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: str = "float32",
+    seed: int = 0,
+    filters: Sequence[int] = (64, 256, 256),
+    activation: str = "gelu",
+) -> keras.Model:
+    """Whitening, then a group of two 3x3 convolutions for each of `filters`, then the maximum of each channel and a
+    linear layer. Each group halves the image.
+
+    `image_shape` is (height, width, channels) inside the network, `dtype` a Keras dtype policy; logits are float32. Call
+    `adapt_whitening` before the first step. Raises `ValueError` when the image is too small for the groups.
+    """
+    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    height, width, channels = image_shape
+    images = keras.Input((None, None, channels), dtype="uint8", name="image")
+    hidden = ResizeImages(height, width, name="resize")(images)
+    hidden = ScaleImages(tuple(mean), tuple(std), dtype=dtype, name="scale")(hidden)
+    hidden = WhitenPatches(2, dtype=dtype, name="whiten")(hidden)
+    hidden = layers.Activation(activation, dtype=dtype, name="activation0")(hidden)
+    for group, n_filters in enumerate(filters, start=1):
+        for part in (1, 2):
+            name, start = f"{group}_{part}", PartialIdentity(next(seeds))
+            hidden = layers.Conv2D(
+                n_filters, 3, padding="same", use_bias=False, kernel_initializer=start, dtype=dtype, name=f"conv{name}"
+            )(hidden)
+            if part == 1:
+                hidden = layers.MaxPooling2D(2, dtype=dtype, name=f"pool{group}")(hidden)
+            # A fast average: the weights move far in few steps, and the statistics must be those of the last ones.
+            norm = FusedBatchNormalization(momentum=0.6, scale=False, dtype=dtype, name=f"norm{name}")
+            hidden = layers.Activation(activation, dtype=dtype, name=f"activation{name}")(norm(hidden))
+    hidden = layers.GlobalMaxPooling2D(dtype=dtype, name="global_pool")(hidden)
+    small = keras.initializers.RandomNormal(stddev=1.0 / filters[-1], seed=next(seeds))
+    logits = layers.Dense(n_classes, use_bias=False, kernel_initializer=small, dtype="float32", name="logits")(hidden)
+    return keras.Model(images, logits, name="airbench")
+
+
+def adapt_whitening(model: keras.Model, images: NDArray[np.uint8]) -> None:
+    """Set the whitening of `model`, if it has any, by training images uint8 [n, height, width, channels]."""
+    by_name = {layer.name: layer for layer in model.layers}
+    whiten: Any = by_name.get("whiten")
+    if isinstance(whiten, WhitenPatches):
+        scale: Any = by_name["scale"]
+        shift, factor = np.array(scale.mean, np.float32), np.array(scale.std, np.float32)
+        whiten.adapt((images.astype(np.float32) - shift) / factor)
