@@ -86,6 +86,9 @@ DATASETS = Registry(
         "mnist-sample": Entry(
             "railcar.data.sources.sample:find_mnist_sample", "handwritten digits, 28x28: part of MNIST, embedded"
         ),
+        "cifar10": Entry(
+            "railcar.data.sources.cifar:fetch_cifar10", "small photos, 32x32 RGB: 50,000 to train on, 10,000 to test on"
+        ),
         "mnist": Entry(
             "railcar.data.sources.idx:fetch_mnist", "handwritten digits, 28x28: 60,000 to train on, 10,000 to test on"
         ),

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from railcar.layers.activation import FusedActivation
 from railcar.layers.images import ResizeImages, ScaleImages, average_mirror_images, resize_images
 from railcar.layers.norm import FusedBatchNormalization
+from railcar.layers.whiten import WhitenPatches
 
 
 def test_an_image_resized_before_is_the_same_as_one_resized_in_the_model():
@@ -62,3 +64,36 @@ def test_mirror_images_are_averaged_and_the_model_is_saved_with_that(tmp_path: P
     both.save(tmp_path / "model.keras")
     loaded: Any = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
     np.testing.assert_array_equal(loaded(images).numpy(), both(images).numpy())
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu"])
+def test_fused_activations_have_the_values_and_gradients_of_keras_own(name: str):
+    values = tf.constant(np.linspace(-6.0, 6.0, 401, dtype=np.float32).reshape(1, 401))
+    plain: Any = keras.activations.get(name)
+    layer: Any = FusedActivation(name)
+    results = []
+    for compute in (plain, lambda one: layer(one, training=True), lambda one: layer(one, training=False)):
+        tape: Any = tf.GradientTape()
+        with tape:
+            tape.watch(values)
+            output = compute(values)
+        results.append((output.numpy(), tape.gradient(output, values).numpy()))
+    for output, gradient in results[1:]:
+        np.testing.assert_allclose(output, results[0][0], atol=2e-6)
+        np.testing.assert_allclose(gradient, results[0][1], atol=2e-6)
+    half = FusedActivation(name, dtype="mixed_bfloat16")
+    assert half(tf.cast(values, tf.bfloat16), training=True).dtype == tf.bfloat16
+
+
+def test_whitened_patches_are_uncorrelated_with_variance_one(tmp_path: Path):
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(50, 9, 9, 3)).astype(np.float32)
+    images = images + np.roll(images, 1, axis=1) + 0.5 * np.roll(images, 1, axis=2) + images.mean(axis=3, keepdims=True)
+    layer: Any = WhitenPatches(2)
+    layer.build(images.shape)
+    layer.adapt(images, epsilon=0.0)
+    patches = layer(images).numpy().reshape(-1, 24)
+    covariance = patches.T @ patches / len(patches)
+    np.testing.assert_allclose(covariance[:12, :12], np.eye(12), atol=1e-3)
+    np.testing.assert_allclose(patches[:, 12:], -patches[:, :12], atol=1e-5)
+    assert [one.name for one in layer.trainable_variables] == ["bias"]

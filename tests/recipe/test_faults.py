@@ -106,7 +106,7 @@ def test_an_unknown_key_gets_the_nearest_valid_spelling(key: str, hint: str) -> 
         ("data.shuffle", "no", "must be true or false, got 'no'", "write false"),
         ("data.shuffle", 1, "must be true or false, got 1", "the default is true"),
         ("data.source", 5, "must be text, got 5", 'put it in quotes: "5"'),
-        ("training.optimizer.name", "adan", "must be one of adam, adamw, sgd, got 'adan'", "did you mean adam?"),
+        ("training.optimizer.name", "adan", "must be one of adam, adamw, sgd, muon, got 'adan'", "did you mean adam?"),
         ("training.precision", "bf16", "must be one of auto, float32, bfloat16, float16, got 'bf16'",
          "did you mean bfloat16?"),
         ("model.filters", 32, "must be a list of whole numbers (at least 1), got 32", "the default is [32, 64]"),

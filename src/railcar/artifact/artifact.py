@@ -40,9 +40,10 @@ class Artifact:
         """The keras.Model, uncompiled. Raises `ArtifactError` when Keras cannot read it."""
         import keras
 
+        import railcar.layers.activation
         import railcar.layers.images
         import railcar.layers.norm
-        import railcar.layers.whiten  # all three register layers of ours  # noqa: F401
+        import railcar.layers.whiten  # all of them register layers of ours  # noqa: F401
 
         try:
             return keras.models.load_model(self.path / "model.keras", compile=False, safe_mode=True)

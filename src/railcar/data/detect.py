@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from railcar.data.sources import csv, folder, idx, npz
+from railcar.data.sources import cifar, csv, folder, idx, npz
 from railcar.data.types import RawData, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
@@ -34,6 +34,7 @@ def _list_idx_files(path: Path) -> list[Path]:
 FORMS: dict[str, Form] = {
     "idx": Form(idx.read_idx_folder, _list_idx_files),
     "csv": Form(csv.read_csv_source, csv.list_csv_files),
+    "cifar": Form(cifar.read_cifar_folder, cifar.find_cifar_files),
     "npz": Form(npz.read_npz, lambda path: [path]),
     "folder": Form(folder.read_image_folder, folder.list_image_files),
 }
@@ -91,6 +92,8 @@ def detect_form(path: Path) -> tuple[str, str]:
 def _detect_folder(path: Path) -> tuple[str, str]:
     if found := idx.find_idx_files(path):
         return "idx", f"{path.name} holds IDX files for {' and '.join(found)}"
+    if cifar.find_cifar_files(path):
+        return "cifar", f"{path.name} holds the binary files of CIFAR-10"
     if csv.find_csv_sides(path):
         return "csv", f"{path.name} holds {' and '.join(p.name for p in csv.find_csv_sides(path).values())}"
     if any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):

@@ -1,7 +1,7 @@
 """A first layer that whitens small patches of an image, by statistics of the training images.
 
-Neighbouring pixels say nearly the same; a network whose first convolution sees decorrelated patches learns several times
-sooner (Page, 2018; Jordan, 2024, arXiv:2404.00498, section 3.2).
+Neighbouring pixels say nearly the same; a network whose first convolution sees decorrelated patches learns much sooner
+(Page, 2018; Jordan, 2024, arXiv:2404.00498, section 3.2).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class WhitenPatches(keras.layers.Layer):
     """[n, height, width, channels] -> [n, height - k + 1, width - k + 1, 2 k k channels] for k = `kernel_size`.
 
     Each output channel is a patch along one principal direction of patches, divided by the deviation along it; then the
-    same with the other sign. The kernel is fixed, set by `adapt`; the bias is trained. Until `adapt` the kernel is zero.
+    same with the other sign. The kernel is fixed, set by `adapt` and zero before; the bias is trained.
     """
 
     def __init__(self, kernel_size: int = 2, **kwargs: Any) -> None:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.layers.activation import build_activation
 from railcar.layers.images import ResizeImages, ScaleImages
 from railcar.layers.norm import FusedBatchNormalization
 from railcar.layers.whiten import WhitenPatches
@@ -21,8 +22,8 @@ layers = keras.layers
 
 
 class PartialIdentity(keras.initializers.Initializer):
-    """For kernels [height, width, inputs, outputs]: the first `inputs` outputs pass their input on (a Dirac kernel), the
-    others are uniform within 1 / sqrt(fan in)."""
+    """For kernels [height, width, inputs, outputs]: the first `inputs` outputs pass their input on (a Dirac kernel),
+    the others are uniform within 1 / sqrt(fan in)."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -54,8 +55,8 @@ def build_airbench(
     """Whitening, then a group of two 3x3 convolutions for each of `filters`, then the maximum of each channel and a
     linear layer. Each group halves the image.
 
-    `image_shape` is (height, width, channels) inside the network, `dtype` a Keras dtype policy; logits are float32. Call
-    `adapt_whitening` before the first step. Raises `ValueError` when the image is too small for the groups.
+    `image_shape` is (height, width, channels) inside the network, `dtype` a Keras dtype policy; logits are float32.
+    Call `adapt_whitening` before the first step. Raises `ValueError` when the image is too small for the groups.
     """
     seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
     height, width, channels = image_shape
@@ -63,10 +64,11 @@ def build_airbench(
     hidden = ResizeImages(height, width, name="resize")(images)
     hidden = ScaleImages(tuple(mean), tuple(std), dtype=dtype, name="scale")(hidden)
     hidden = WhitenPatches(2, dtype=dtype, name="whiten")(hidden)
-    hidden = layers.Activation(activation, dtype=dtype, name="activation0")(hidden)
+    hidden = build_activation(activation, dtype=dtype, name="activation0")(hidden)
     for group, n_filters in enumerate(filters, start=1):
         for part in (1, 2):
-            name, start = f"{group}_{part}", PartialIdentity(next(seeds))
+            name = f"{group}_{part}"
+            start: Any = PartialIdentity(next(seeds))
             hidden = layers.Conv2D(
                 n_filters, 3, padding="same", use_bias=False, kernel_initializer=start, dtype=dtype, name=f"conv{name}"
             )(hidden)
@@ -74,9 +76,9 @@ def build_airbench(
                 hidden = layers.MaxPooling2D(2, dtype=dtype, name=f"pool{group}")(hidden)
             # A fast average: the weights move far in few steps, and the statistics must be those of the last ones.
             norm = FusedBatchNormalization(momentum=0.6, scale=False, dtype=dtype, name=f"norm{name}")
-            hidden = layers.Activation(activation, dtype=dtype, name=f"activation{name}")(norm(hidden))
+            hidden = build_activation(activation, dtype=dtype, name=f"activation{name}")(norm(hidden))
     hidden = layers.GlobalMaxPooling2D(dtype=dtype, name="global_pool")(hidden)
-    small = keras.initializers.RandomNormal(stddev=1.0 / filters[-1], seed=next(seeds))
+    small: Any = keras.initializers.RandomNormal(stddev=1.0 / filters[-1], seed=next(seeds))
     logits = layers.Dense(n_classes, use_bias=False, kernel_initializer=small, dtype="float32", name="logits")(hidden)
     return keras.Model(images, logits, name="airbench")
 

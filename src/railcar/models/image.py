@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from railcar.layers.activation import FUSED, build_activation
 from railcar.layers.images import ResizeImages, ScaleImages
 from railcar.layers.norm import FusedBatchNormalization
 
@@ -68,12 +69,13 @@ def build_cnn(
         conv: dict[str, Any] = {"kernel_size": kernel_size, "strides": strides, "padding": padding, "dtype": dtype}
         if batch_norm:
             conv["use_bias"] = False
-        else:
+        elif activation not in FUSED:
             conv["activation"] = activation
         hidden = layers.Conv2D(n_filters, **conv, **weights(), name=f"conv{number}")(hidden)
         if batch_norm:
             hidden = FusedBatchNormalization(momentum=0.9, dtype=dtype, name=f"norm{number}")(hidden)
-            hidden = layers.Activation(activation, dtype=dtype, name=f"activation{number}")(hidden)
+        if batch_norm or activation in FUSED:
+            hidden = build_activation(activation, dtype=dtype, name=f"activation{number}")(hidden)
         if pool != "none":
             pooling = layers.MaxPooling2D if pool == "max" else layers.AveragePooling2D
             hidden = pooling(2, padding=padding, dtype=dtype, name=f"pool{number}")(hidden)

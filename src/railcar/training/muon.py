@@ -19,8 +19,8 @@ _OTHER_MOMENTUM = 0.85
 class Muon(keras.optimizers.Optimizer):
     """Kernels of convolutions (variables of four dimensions) get Muon with Nesterov `momentum`, and before each step
     their norm is set to the square root of their number of filters, so that `learning_rate` is a turn and not a length.
-    The others get SGD with Nesterov momentum 0.85: biases at `bias_learning_rate`, the rest at `head_learning_rate`, both
-    following the same schedule; `weight_decay` is what these lose a step at the peak, before momentum.
+    The others get SGD with Nesterov momentum 0.85: biases at `bias_learning_rate`, the rest at `head_learning_rate`,
+    both following the same schedule; `decay` is what these lose a step at the peak, before momentum.
 
     `learning_rate` is a schedule with a `peak` (`optimizer.Schedule`). Mean losses are assumed.
     """
@@ -78,8 +78,8 @@ class Muon(keras.optimizers.Optimizer):
 
 
 def make_orthogonal(matrix: Any, n_iterations: int = 3) -> Any:
-    """float32 [m, n] -> nearly the nearest matrix whose singular values are all one (they come between 0.5 and 1.5), by a
-    Newton-Schulz iteration: matrix products only."""
+    """float32 [m, n] -> nearly the nearest matrix whose singular values are all one (they come between 0.5 and 1.5), by
+    a Newton-Schulz iteration: matrix products only."""
     is_tall = matrix.shape[0] > matrix.shape[1]
     result = tf.transpose(matrix) if is_tall else matrix
     result = result / (tf.norm(result) + 1e-7)
