@@ -14,6 +14,7 @@ import pytest
 
 from railcar.errors import NotFound, OutputError, RunError
 from railcar.runs.run_dir import RunDir, read_json, write_json
+from railcar.storage.lock import is_on_own_disk
 
 
 def test_a_new_run_is_named_after_recipe_and_time_and_has_a_manifest(tmp_path: Path) -> None:
@@ -115,3 +116,67 @@ def test_a_process_that_was_born_after_the_manifest_is_not_the_runs_own(tmp_path
     os.utime(run.manifest_path, (long_ago_s, long_ago_s))
 
     assert run.state() == "died"
+
+
+def test_a_held_run_is_running_and_a_second_process_is_refused_until_the_first_one_dies(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "mnist")
+    holder = "import sys, time; from railcar.runs.run_dir import RunDir\n"
+    holder += "with RunDir(sys.argv[1]).hold(): print('held', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", holder, str(run.path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    run.write_manifest(run.read_manifest() | {"pid": process.pid})
+
+    assert run.state() == "running"
+    with pytest.raises(RunError, match=f"still going on: process {process.pid}") as caught, run.hold():
+        pass
+    assert run.name in caught.value.hint
+
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert run.state() == "died"
+    with run.hold():
+        assert run.state() == "running"
+
+
+def test_a_dead_run_of_another_name_of_this_computer_has_died_where_its_disk_is_our_own(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "mnist")
+    with run.hold():
+        pass
+    run.write_manifest(run.read_manifest() | {"host": "the-container-before"})
+
+    assert run.state() == ("died" if is_on_own_disk(tmp_path) else "running")
+
+
+def test_a_run_appears_with_all_that_belongs_to_it_or_not_at_all(tmp_path: Path) -> None:
+    def fill(run: RunDir) -> None:
+        run.recipe_path.write_text("name: tiny")
+        assert list(tmp_path.glob("tiny-*")) == []
+
+    def fail(run: RunDir) -> None:
+        raise KeyboardInterrupt
+
+    assert RunDir.create(tmp_path, "tiny", fill).recipe_path.is_file()
+    with pytest.raises(KeyboardInterrupt):
+        RunDir.create(tmp_path, "tiny", fail)
+    assert [path.name[:5] for path in tmp_path.iterdir()] == ["tiny-"]
+
+
+def test_what_a_killed_creation_left_is_cleared_away_by_the_next(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = RunDir(RunDir.create(tmp_path, "tiny").path.rename(tmp_path / ".new-1234"))
+    left.write_manifest(left.read_manifest() | {"pid": dead.pid})
+    RunDir.create(tmp_path, "tiny")
+
+    assert not left.path.exists()
+
+
+def test_a_history_that_a_power_cut_damaged_is_kept_up_to_the_damage(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path, "mnist")
+    run.metrics_path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + bytes(30) + b"\n")
+
+    assert run.keep_metrics_until(5) == 3
+    assert run.read_metrics() == [{"step": 1}, {"step": 2}]
+    assert run.keep_metrics_until(1) is None
+    assert run.read_metrics() == [{"step": 1}]

@@ -4,28 +4,35 @@ Owns the folder's name, its layout and the reading and writing of its JSON. What
 not its business (`checkpoint.py`, `artifact/`), nor is finding runs (`index.py`). Imports no numpy and no TensorFlow.
 
     manifest.json     written first, by `create`; says who runs it and how it ended
+    .lock             locked by the process that trains the run, for as long as it lives
     metrics.jsonl     one line a logged step, appended; a line that a crash cut is dropped
     everything else   replaced as a whole: temporary file, fsync, rename
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import secrets
+import shutil
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from railcar import __version__
-from railcar.errors import NotFound, OutputError, RunError
-from railcar.storage.local import explain_output_errors, write_atomic
+from railcar.errors import NotFound, OutputError, RailcarError, RunError
+from railcar.storage.local import explain_output_errors, sync_folder, write_atomic
+from railcar.storage.lock import LockHeld, hold_lock, is_held, is_on_own_disk
 
 MANIFEST_FORMAT = 1
 # A process that began later than this after the manifest was last written is another one with the same number.
 _CLOCK_SLACK_S = 5.0
+_UNBORN = ".new-"
 
 
 class RunDir:
@@ -35,6 +42,7 @@ class RunDir:
         self.path = Path(path)
         self.recipe_path = self.path / "recipe.yaml"
         self.manifest_path = self.path / "manifest.json"
+        self.lock_path = self.path / ".lock"
         self.decisions_path = self.path / "decisions.json"
         self.splits_path = self.path / "splits.parquet"
         self.metrics_path = self.path / "metrics.jsonl"
@@ -62,33 +70,58 @@ class RunDir:
         return self.path.absolute().name
 
     @classmethod
-    def create(cls, runs_dir: Path | str, recipe_name: str) -> RunDir:
+    def create(cls, runs_dir: Path | str, recipe_name: str, fill: Callable[[RunDir], None] | None = None) -> RunDir:
         """Make `runs_dir/<recipe_name>-<YYYYMMDD-HHMMSS>-<4 hex>/`, which nobody else has, with a first manifest.
 
-        Raises `OutputError` when nothing can be written there, before anything else of a run has happened.
+        `fill` writes what belongs to a run from its first moment. The folder is hidden until then and appears with all
+        of it, or not at all. Raises `OutputError` when nothing can be written there.
         """
         folder = Path(runs_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            run = cls(_make_unique(folder, recipe_name))
+            _remove_unborn(folder)
+            unborn = _make_unborn(folder)
         except OSError as error:
             raise OutputError(
                 f"{folder}: runs cannot be written there ({(error.strerror or str(error)).lower()})",
                 hint="name a folder that you may write to with --runs-dir (or RAILCAR_RUNS)",
             ) from error
-        run.write_manifest(
-            {
-                "format": MANIFEST_FORMAT,
-                "name": run.name,
-                "state": "running",
-                "started": now_text(),
-                "ended": None,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "railcar": __version__,
-            }
-        )
-        return run
+        try:
+            run = cls(unborn)
+            run.write_manifest(
+                {
+                    "format": MANIFEST_FORMAT,
+                    "name": None,
+                    "state": "running",
+                    "started": now_text(),
+                    "ended": None,
+                    "host": socket.gethostname(),
+                    "pid": os.getpid(),
+                    "railcar": __version__,
+                }
+            )
+            if fill:
+                fill(run)
+            with explain_output_errors(folder):
+                return cls(_publish(run, folder, recipe_name))
+        finally:
+            shutil.rmtree(unborn, ignore_errors=True)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """While entered, no other process can train this run. Raises `RunError` when one does."""
+        with ExitStack() as stack:
+            try:
+                with explain_output_errors(self.lock_path):
+                    stack.enter_context(hold_lock(self.lock_path))
+            except LockHeld as error:
+                manifest = self.read_manifest()
+                who = f"process {manifest.get('pid')} on {manifest.get('host')}"
+                raise RunError(
+                    f"{self.name}: the run is still going on: {who} trains it",
+                    hint=f"wait for it, or stop it first; see it with: railcar runs show {self.name}",
+                ) from error
+            yield
 
     def is_run(self) -> bool:
         """Whether this folder has a run's manifest."""
@@ -109,11 +142,17 @@ class RunDir:
         write_json(self.manifest_path, manifest)
 
     def state(self) -> str:
-        """`running`, `finished`, `interrupted` or `failed` as its manifest says; `died` when it says `running`, was
-        started on this computer, and its process is gone."""
+        """`running`, `finished`, `interrupted` or `failed` as its manifest says; `died` when it says `running` and the
+        process is gone. The lock tells that; where there is none, the process' number, on the computer it ran on."""
         manifest = self.read_manifest()
         state = str(manifest.get("state", "unknown"))
-        if state != "running" or manifest.get("host") != socket.gethostname():
+        if state != "running":
+            return state
+        held = is_held(self.lock_path)
+        was_here = manifest.get("host") == socket.gethostname()
+        if held is False and (was_here or is_on_own_disk(self.path)):
+            return "died"
+        if held or not was_here:
             return state
         pid = manifest.get("pid")
         written_s = self.manifest_path.stat().st_mtime
@@ -145,11 +184,28 @@ class RunDir:
             rows.append(row)
         return rows
 
-    def keep_metrics_until(self, step: int) -> None:
-        """Drop the rows of later steps: a run that goes on from a checkpoint records them again."""
-        rows = [row for row in self.read_metrics() if row.get("step", 0) <= step]
-        lines = "".join(json.dumps(_plain(row), allow_nan=False) + "\n" for row in rows)
-        write_atomic(self.metrics_path, lines.encode())
+    def keep_metrics_until(self, step: int) -> int | None:
+        """Drop the rows of later steps: a run that goes on from a checkpoint records them again. What a power cut left
+        of the file ends at its first damaged line; its number is returned, if it was to stay."""
+        rows, damaged = [], None
+        try:
+            lines = self.metrics_path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        except FileNotFoundError:
+            return None
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = _loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                damaged = number
+                break
+            if row.get("step", 0) > step:
+                break
+            rows.append(row)
+        content = "".join(json.dumps(_plain(row), allow_nan=False) + "\n" for row in rows)
+        write_atomic(self.metrics_path, content.encode())
+        return damaged
 
 
 def now_text() -> str:
@@ -177,15 +233,41 @@ def _loads(text: str | bytes) -> Any:
     return json.loads(text, parse_constant=lambda _: None)
 
 
-def _make_unique(folder: Path, recipe_name: str) -> Path:
-    """`mkdir` is what makes it ours: of two that draw the same name, one fails and draws again."""
+def _make_unborn(folder: Path) -> Path:
+    """A hidden folder of our own; `mkdir` is what makes it ours."""
     for _ in range(100):
-        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        path = folder / f"{recipe_name}-{stamp}-{secrets.token_hex(2)}"
+        path = folder / f"{_UNBORN}{secrets.token_hex(8)}"
         try:
             path.mkdir()
         except FileExistsError:
             continue
+        return path
+    raise FileExistsError("no free name")
+
+
+def _remove_unborn(folder: Path) -> None:
+    """Hidden folders of runs whose process was killed before they appeared."""
+    for path in folder.glob(f"{_UNBORN}*"):
+        with suppress(RailcarError, OSError):  # it may be appearing right now
+            if RunDir(path).state() == "died":
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _publish(run: RunDir, folder: Path, recipe_name: str) -> Path:
+    """Give the folder its name. Of two that draw the same, one finds it taken and draws again."""
+    for _ in range(100):
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        path = folder / f"{recipe_name}-{stamp}-{secrets.token_hex(2)}"
+        if path.exists():
+            continue
+        run.write_manifest({**run.read_manifest(), "name": path.name})
+        try:
+            run.path.rename(path)  # a folder that has files in it is never replaced: that fails
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                continue
+            raise
+        sync_folder(folder)
         return path
     raise FileExistsError(f"no free name for {recipe_name}")
 

@@ -23,7 +23,7 @@ from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.data import open_data
 from railcar.workflows.inputs import resolve_input
 from railcar.workflows.look import Look
-from railcar.workflows.train import check_same_data
+from railcar.workflows.resume import check_same_data
 
 SPLITS = ("test", "validation", "train")
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from railcar.errors import Interrupted, RailcarError, RunError, TrainingError, UsageError
-from railcar.recipe.load import load_recipe, recipe_to_yaml
+from railcar.errors import Interrupted, OutputError, RailcarError, TrainingError, UsageError
+from railcar.recipe.load import recipe_to_yaml
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
 from railcar.runs.index import find_run
@@ -24,6 +22,7 @@ from railcar.workflows.inputs import Input, Overrides, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.look import Look
 from railcar.workflows.provenance import read_git_commit, read_versions
+from railcar.workflows.resume import Stopped, check_same_data, go_on, reopen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,24 +78,35 @@ def train(
     when results cannot be written; `Interrupted` after Ctrl-C or SIGTERM, with the work saved.
     """
     look = Look(quiet, verbose, color)
-    run, checkpoint, damaged = None, None, []
-    if resume is False:
-        given = resolve_input(data, with_name(overrides, name))
-    else:
-        _check_alone(data, overrides, name)
-        run, checkpoint, damaged, given = _reopen(resume, runs_dir, data)
-    check_tensorflow("training")
-    check_writable(Path(runs_dir))
+    with ExitStack() as stack:
+        stopped, run = None, None
+        if resume is False:
+            given = resolve_input(data, with_name(overrides, name))
+        else:
+            _check_alone(data, overrides, name)
+            run = find_run(None if resume is True else str(resume), runs_dir)
+            stack.enter_context(run.hold())
+            stopped = reopen(run)
+            given = stopped.to_input(data)
+        check_tensorflow("training")
+        check_writable(Path(runs_dir))
+        job = _prepare(given, stopped, look)
+        if run is None:
+            run = RunDir.create(runs_dir, job.recipe.name, lambda made: _begin(job, made))
+            stack.enter_context(run.hold())
+        return _carry_out(job, run, look, stopped)
+
+
+def _prepare(given: Input, stopped: Stopped | None, look: Look) -> Job:
+    """The data opened and everything settled."""
     from railcar.workflows.data import open_data
 
     with closing(look.reporter()) as reporter, quiet_stderr():
         dataset = open_data(given.recipe, given.arrays, reporter)
-    if run is not None:
-        check_same_data(run, dataset)
+    if stopped is not None:
+        check_same_data(stopped.run, dataset)
     with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
-        job = prepare_job(given, dataset, run)
-    run = run or RunDir.create(runs_dir, job.recipe.name)
-    return _carry_out(job, run, look, checkpoint, damaged, is_new=resume is False)
+        return prepare_job(given, dataset, stopped.run if stopped else None)
 
 
 def _check_alone(data: Any, overrides: Overrides, name: str | None) -> None:
@@ -109,51 +119,25 @@ def _check_alone(data: Any, overrides: Overrides, name: str | None) -> None:
         raise UsageError(f"a resumed run keeps its data: {data} cannot be given", hint="leave the data out")
 
 
-def _reopen(resume: str | bool, runs_dir: str | Path, data: Any) -> tuple[RunDir, Checkpoint | None, list[str], Input]:
-    from railcar.runs.checkpoint import find_newest
-
-    run = find_run(None if resume is True else str(resume), runs_dir)
-    state = run.state()
-    if state in ("running", "finished"):
-        word = "still going on" if state == "running" else "finished already"
-        raise RunError(f"{run.name}: the run is {word}", hint=f"see it with: railcar runs show {run.name}")
-    checkpoint, damaged = find_newest(run.checkpoints)
-    arrays = resolve_input(data).arrays if data is not None else None
-    return run, checkpoint, damaged, Input(load_recipe(run.recipe_path), is_complete=True, arrays=arrays)
-
-
-def check_same_data(run: RunDir, dataset: Dataset) -> None:
-    """Raise `RunError` when `dataset` is not what the run was trained on."""
-    before = run.read_manifest().get("data", {}).get("fingerprint")
-    if before is not None and before != dataset.fingerprint:
-        raise RunError(
-            f"{run.name}: the data at {dataset.source} has changed since this run began",
-            hint="restore it, or train anew; new data is measured with: railcar evaluate --data",
-        )
-
-
-def _carry_out(
-    job: Job, run: RunDir, look: Look, checkpoint: Checkpoint | None, damaged: list[str], *, is_new: bool
-) -> Run:
+def _carry_out(job: Job, run: RunDir, look: Look, stopped: Stopped | None) -> Run:
     """Train and write the results; the manifest says how it ended, whatever happens."""
     with quiet_stderr():
         from railcar.training.callbacks import StopSignals
 
-    hint = f"go on with: railcar train --resume={run.name}"
-    with closing(look.reporter(run.log_path)) as reporter, StopSignals(hint) as signals:
+    how = f"go on with: railcar train --resume={run.name}"
+    with closing(look.reporter(run.log_path)) as reporter, StopSignals(how) as signals:
         try:
-            if is_new:
-                _begin(job, run)
-            else:
-                _go_on(run, checkpoint)
-            for line in damaged:
-                reporter.warn(f"{line}; going back to the one before")
-            progress = _train_steps(job, run, reporter, signals, checkpoint)
+            if stopped:
+                for line in [*stopped.warnings, *go_on(stopped)]:
+                    reporter.warn(line)
+            progress = _train_steps(job, run, reporter, signals, stopped.checkpoint if stopped else None)
             return _finish(job, run, progress, reporter)
         except BaseException as error:
             _note_end(run, error, reporter)
             if type(error).__name__ in ("ResourceExhaustedError", "MemoryError"):
                 raise _out_of_memory(job) from error
+            if isinstance(error, OutputError):
+                raise OutputError(error.what, hint="; then ".join(filter(None, (error.hint, how)))) from error
             raise
 
 
@@ -202,21 +186,6 @@ def _begin(job: Job, run: RunDir) -> None:
         "step": 0,
     }
     run.write_manifest({**run.read_manifest(), **about})
-
-
-def _go_on(run: RunDir, checkpoint: Checkpoint | None) -> None:
-    """Mark a stopped run as running again, and forget what came after the checkpoint: rows, and checkpoints that turned
-    out damaged, which must not count among those that are kept."""
-    from railcar.runs.checkpoint import drop_after
-
-    manifest = {key: value for key, value in run.read_manifest().items() if key != "reason"}
-    now = {"state": "running", "pid": os.getpid(), "host": socket.gethostname(), "ended": None}
-    run.write_manifest({**manifest, **now})
-    step = checkpoint.step if checkpoint else 0
-    run.keep_metrics_until(step)
-    drop_after(run.checkpoints, step)
-    if checkpoint is None or (checkpoint.state["best"]["step"] is None):
-        run.best_path.unlink(missing_ok=True)
 
 
 def _train_steps(
