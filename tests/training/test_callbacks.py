@@ -4,12 +4,11 @@ import math
 import os
 import signal
 
-import numpy as np
 import pytest
 
-from railcar.errors import Interrupted, TrainingError
+from railcar.errors import Interrupted
 from railcar.recipe.schema import EarlyStop, StopAt
-from railcar.training.callbacks import BestScore, Ending, StopSignals, check_losses
+from railcar.training.callbacks import BestScore, Ending, StopSignals
 
 
 def test_a_deferred_signal_is_noted_and_a_second_one_ends_at_once():
@@ -27,14 +26,6 @@ def test_elsewhere_a_signal_ends_the_run_with_its_own_status():
         os.kill(os.getpid(), signal.SIGTERM)
     assert caught.value.exit_status == 143
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_loss_that_is_no_number_stops_with_its_step_and_the_causes():
-    losses = np.array([0.5, np.nan, np.inf], np.float32)
-    with pytest.raises(TrainingError) as caught:
-        check_losses(losses, 40, saved_step=30, learning_rate=0.1)
-    assert "step 42" in caught.value.what and "step 30 is intact" in caught.value.what
-    assert "learning_rate (now 0.1)" in caught.value.hint
 
 
 def test_the_best_score_follows_its_metric():

@@ -270,6 +270,15 @@ def test_a_loss_that_is_no_number_fails_with_words_and_keeps_the_checkpoint(fold
     assert RunDir(next(tmp_path.iterdir())).read_manifest()["state"] == "failed"
 
 
+def test_weights_that_are_no_numbers_never_become_a_checkpoint_though_the_losses_were(folder: Path, tmp_path: Path):
+    recipe = tiny_recipe(steps=9, optimizer={"name": "sgd", "learning_rate": 3e38}, checkpoint_every=1)
+    recipe["data"] = {**recipe["data"], "source": str(folder), "scale": "none"}  # type: ignore[dict-item]
+    with pytest.raises(TrainingError, match=r"step 1: the network's \w+ is no longer finite") as caught:
+        railcar.train(recipe, runs_dir=tmp_path, quiet=True)
+    assert "among the first steps" in caught.value.hint and "data.scale to standard" in caught.value.hint
+    assert list(RunDir(next(tmp_path.iterdir())).checkpoints.glob("step-*")) == []
+
+
 @pytest.mark.parametrize(
     ("data", "error", "words"),
     [

@@ -12,15 +12,16 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.errors import CheckpointError, OutputError, UsageError
+from railcar.errors import CheckpointError, OutputError, RunError, UsageError
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.storage.local import hash_file, sync_folder
 
@@ -53,22 +54,46 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def gather_arrays(groups: Mapping[str, Sequence[Variable]]) -> dict[str, NDArray[Any]]:
+    """A copy of every variable's value by the key it has in `variables.npz`. `groups` are named lists of variables
+    ("model", "optimizer")."""
+    # A copy in every case: on a CPU, NumPy is handed the variable's own memory, which the next steps may write to.
+    return {
+        _key(group, index, variable): np.array(np.asarray(variable))
+        for group, variables in groups.items()
+        for index, variable in enumerate(variables)
+    }
+
+
+def find_not_finite(arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """The key of the first array that holds a number that is not finite; None when all are."""
+    for key, array in arrays.items():
+        if array.dtype.kind not in "iub" and not np.isfinite(array).all():
+            return key
+    return None
+
+
 def write_checkpoint(
-    folder: Path, step: int, groups: Mapping[str, Sequence[Variable]], state: Mapping[str, Any]
+    folder: Path,
+    step: int,
+    arrays: Mapping[str, NDArray[Any]],
+    state: Mapping[str, Any],
+    *,
+    best_step: int | None = None,
 ) -> Path:
-    """Write `folder/step-NNNNNNNN`. `groups` are named lists of variables ("model", "optimizer").
+    """Write `folder/step-NNNNNNNN`. `arrays` are as `gather_arrays` makes them; `best_step` is the best step by then,
+    whose checkpoint stays for as long as this one does.
 
     Raises `OutputError` when the disk is full or the folder cannot be written; older checkpoints stay as they are.
     """
     target = folder / checkpoint_name(step)
-    n_bytes = sum(int(np.prod(one.shape)) * 4 for group in groups.values() for one in group)
     partial = folder / f".partial-{checkpoint_name(step)}-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        checksums = {"variables.npz": _write_variables(partial / "variables.npz", groups)}
-        text = json.dumps({"step": step, **state}, indent=1).encode()
+        checksums = {"variables.npz": _write_arrays(partial / "variables.npz", arrays)}
+        text = json.dumps({"step": step, "best_step": best_step, **state}, indent=1).encode()
         checksums["state.json"] = _write_synced(partial / "state.json", text)
         _write_synced(partial / "checksums.json", json.dumps(checksums, indent=1).encode())
         sync_folder(partial)
@@ -76,9 +101,10 @@ def write_checkpoint(
         sync_folder(folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
+        n_bytes = sum(array.nbytes for array in arrays.values())
         raise OutputError(
-            f"{target}: the checkpoint could not be written: {error.strerror or error}",
-            hint=f"it needs {n_bytes / 1e6:.0f} MB there; older checkpoints are intact, and the run can be resumed",
+            f"{target}: the checkpoint could not be written: {(error.strerror or str(error)).lower()}",
+            hint=f"free {max(n_bytes / 1e6, 1):.0f} MB on the disk that holds {folder}; older checkpoints are intact",
         ) from error
     return target
 
@@ -121,9 +147,8 @@ def list_steps(folder: Path) -> list[int]:
 def find_checkpoint(run: RunDir, which: str | None) -> tuple[Checkpoint, list[str]]:
     """The checkpoint called "best", "last" or by its step; None is the best if there is one, else the last. Also lines
     about damaged ones that were passed over. Raises `CheckpointError` when there is none."""
-    steps = list_steps(run.checkpoints)
     if which is None:
-        which = "best" if run.best_path.is_file() else "last"
+        return _find_best_or_last(run)
     if which == "last":
         newest, damaged = find_newest(run.checkpoints)
         if newest is None:
@@ -140,10 +165,21 @@ def find_checkpoint(run: RunDir, which: str | None) -> tuple[Checkpoint, list[st
         return read_checkpoint(run.checkpoints / pointer["checkpoint"]), []
     if not which.isdigit():
         raise UsageError(f"--checkpoint {which}: neither best, last nor a step", hint="for example --checkpoint last")
+    steps = list_steps(run.checkpoints)
     if int(which) not in steps:
         there = ", ".join(map(str, steps)) or "none"
         raise CheckpointError(f"{run.path}: no checkpoint of step {which}", hint=f"kept are: {there}")
     return read_checkpoint(run.checkpoints / checkpoint_name(int(which))), []
+
+
+def _find_best_or_last(run: RunDir) -> tuple[Checkpoint, list[str]]:
+    if not run.best_path.is_file():
+        return find_checkpoint(run, "last")
+    try:
+        return find_checkpoint(run, "best")
+    except RunError as error:
+        last, damaged = find_checkpoint(run, "last")
+        return last, [f"{error.what}; the newest whole checkpoint stands in for the best", *damaged]
 
 
 def restore_variables(checkpoint: Checkpoint, groups: Mapping[str, Sequence[Variable]]) -> None:
@@ -162,13 +198,23 @@ def restore_variables(checkpoint: Checkpoint, groups: Mapping[str, Sequence[Vari
 
 
 def prune_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None:
-    """Delete all but the newest `keep` and the best; and what a killed save left behind."""
+    """Delete all but the newest `keep`, the best, and what was the best when one of those was written: should the newer
+    ones be damaged, the run goes back to one of them, and needs it. Also what a killed save left behind."""
     steps = list_steps(folder)
-    for step in steps[:-keep]:
-        if step != best_step:
+    kept = {*steps[-keep:], best_step}
+    kept |= {_best_step_of(folder / checkpoint_name(step)) for step in steps[-keep:]}
+    for step in steps:
+        if step not in kept:
             shutil.rmtree(folder / checkpoint_name(step), ignore_errors=True)
     for leftover in [*folder.glob(".partial-*"), *folder.glob(".replaced-*")]:
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _best_step_of(path: Path) -> int | None:
+    try:
+        return json.loads((path / "state.json").read_bytes()).get("best_step")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def drop_after(folder: Path, step: int) -> None:
@@ -183,17 +229,33 @@ def _key(group: str, index: int, variable: Variable) -> str:
     return f"{group}/{index:04d}/{variable.name}"
 
 
-def _write_variables(path: Path, groups: Mapping[str, Sequence[Variable]]) -> str:
-    arrays = {
-        _key(group, index, variable): np.asarray(variable)
-        for group, variables in groups.items()
-        for index, variable in enumerate(variables)
-    }
+class _HashingFile:
+    """Hashes what goes into a file on its way: reading it again would cost as much as writing it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.hash = hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self.hash.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """An npz, as `numpy.savez` writes it but for the times; returns its SHA-256 in hex."""
     with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        # It cannot seek, so that the archive is written from front to back.
+        hashing: Any = _HashingFile(file)
+        with zipfile.ZipFile(hashing, "w", allowZip64=True) as archive:
+            for key, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
-    return hash_file(path)
+    return hashing.hash.hexdigest()
 
 
 def _write_synced(path: Path, content: bytes) -> str:

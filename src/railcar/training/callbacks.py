@@ -1,5 +1,4 @@
-"""What watches a training from the side: signals that ask it to stop, losses that are no numbers, the best score, and
-scores that end it."""
+"""What watches a training from the side: signals that ask it to stop, the best score, and scores that end it."""
 
 from __future__ import annotations
 
@@ -12,10 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from railcar.errors import Interrupted, TrainingError
+from railcar.errors import Interrupted
 from railcar.recipe.schema import EarlyStop, StopAt
 
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -108,16 +104,3 @@ class Ending:
             value = values[stop_at.metric]
             if value == stop_at.value or is_better(stop_at.metric, value, stop_at.value):
                 self.reason = f"{stop_at.metric} reached {value:.4f}, and training.stop_at is {stop_at.value:g}"
-
-
-def check_losses(losses: NDArray[np.float32], first_step: int, *, saved_step: int | None, learning_rate: float) -> None:
-    """Raise `TrainingError` when a loss is not finite. `losses` [n] are those of the steps after `first_step`."""
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if not bad.size:
-        return
-    kept = f"the checkpoint of step {saved_step} is intact" if saved_step else "no checkpoint was written yet"
-    raise TrainingError(
-        f"step {first_step + int(bad[0]) + 1}: the loss is {losses[bad[0]]}; training cannot go on, and {kept}",
-        hint=f"lower training.optimizer.learning_rate (now {learning_rate:g}), raise warmup_steps, "
-        "or set training.precision to float32",
-    )

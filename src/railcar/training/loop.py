@@ -6,6 +6,7 @@
         record                                  metrics.jsonl, TensorBoard, the bar
         validate, checkpoint                    every so many steps; the best and the last stay
     early_stop, stop_at  -> the loop ends, as finished
+    loss or weights that are no numbers -> TrainingError; a spoilt state never becomes a checkpoint
     Ctrl-C, SIGTERM      -> checkpoint, then Interrupted, which says how to go on
 
 Owns the order of things. Networks, optimizers, data, checkpoints and evaluation are built elsewhere; the evaluation is
@@ -15,6 +16,7 @@ handed in. `step` is the number of optimizer steps done.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -28,21 +30,17 @@ from railcar.data.augment import Augmentation
 from railcar.data.pipeline import Batches, prefetch
 from railcar.data.types import Dataset, Split
 from railcar.recipe.schema import Augment, Recipe
-from railcar.runs.checkpoint import (
-    Checkpoint,
-    checkpoint_name,
-    prune_checkpoints,
-    restore_variables,
-    write_checkpoint,
-)
-from railcar.runs.run_dir import RunDir, write_json
+from railcar.runs.checkpoint import Checkpoint, restore_variables
+from railcar.runs.run_dir import RunDir, read_json
 from railcar.training.augment import build_augment
 from railcar.training.average import WeightAverage
-from railcar.training.callbacks import BestScore, Ending, StopSignals, check_losses
+from railcar.training.callbacks import BestScore, Ending, StopSignals
 from railcar.training.compiled import Steps, compile_steps
+from railcar.training.guard import Circumstances, explain_bad_loss, explain_bad_weights, find_bad_loss
 from railcar.training.optimizer import Schedule
 from railcar.training.placement import log_placement
 from railcar.training.progress import Reporter, TrainingBar
+from railcar.training.saving import NotFinite, Saver
 from railcar.training.schedule import StepPlan
 from railcar.training.summaries import Summaries
 
@@ -93,14 +91,13 @@ class Progress:
     best: BestScore = field(default_factory=lambda: BestScore("last"))
     ending: Ending = field(default_factory=Ending)
     window: Window = field(default_factory=Window)
-    saved_step: int | None = None
 
     def to_state(self) -> dict[str, Any]:
         parts = {"best": self.best, "ending": self.ending, "window": self.window}
         return {"seconds_training": self.seconds_training, **{name: asdict(part) for name, part in parts.items()}}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        self.step = self.saved_step = checkpoint.step
+        self.step = checkpoint.step
         self.seconds_training = float(checkpoint.state["seconds_training"])
         self.best = BestScore(**checkpoint.state["best"])
         self.ending = Ending(**checkpoint.state.get("ending", {}))
@@ -147,28 +144,24 @@ class Training:
 def run_training(
     training: Training, *, compile: str, signals: StopSignals, resume_from: Checkpoint | None = None
 ) -> Progress:
-    """Train to the last step of the plan. Raises `Interrupted` after a signal and `TrainingError` for a loss that is no
-    number; what was trained until then is in the run's checkpoints."""
+    """Train to the last step of the plan. Raises `Interrupted` after a signal and `TrainingError` for losses or weights
+    that are no numbers; what was trained until then is in the run's checkpoints."""
     progress, plan = training.progress, training.plan
     progress.best = BestScore(training.recipe.training.best)
     if resume_from:
         restore_variables(resume_from, training.groups)
         progress.restore(resume_from)
     train_steps = _compile(training, compile)
+    keep, saved_step = training.recipe.training.keep_checkpoints, resume_from.step if resume_from else None
     with (
         signals.deferred(),
         training.reporter.bar(n_steps=plan.n_steps, first_step=progress.step) as bar,
+        Saver(training.run, keep=keep, saved_step=saved_step) as saver,
     ):
-        recorder = Recorder(training, bar)
+        recorder = Recorder(training, bar, saver)
         chunks = () if progress.ending.reason else plan.chunks(progress.step)
         for chunk in prefetch(_batches(training), chunks):
             losses, hits = train_steps(chunk)
-            check_losses(
-                losses,
-                chunk.first_step,
-                saved_step=progress.saved_step,
-                learning_rate=training.recipe.training.optimizer.learning_rate,
-            )
             recorder.record(losses, hits)
             if signals.received or progress.ending.reason:
                 recorder.save()
@@ -215,9 +208,11 @@ class Recorder:
     second of a row are those of the steps themselves, waiting for data included, validation and saving left out.
     """
 
-    def __init__(self, training: Training, bar: TrainingBar) -> None:
+    def __init__(self, training: Training, bar: TrainingBar, saver: Saver) -> None:
         self._training = training
         self._bar = bar
+        self._saver = saver
+        self._recent: deque[float] = deque(maxlen=100)
         self._window = training.progress.window
         self._seconds_before = training.progress.seconds_training
         self._started = self._recorded = time.perf_counter()
@@ -225,6 +220,10 @@ class Recorder:
     def record(self, losses: NDArray[np.float32], hits: NDArray[np.float32]) -> None:
         """`losses` and `hits` [n]: mean loss and number of right answers of each of the last n steps."""
         progress, plan = self._training.progress, self._training.plan
+        if (bad := find_bad_loss(losses)) is not None:
+            self._recent.extend(losses[:bad].tolist())
+            raise explain_bad_loss(progress.step + bad + 1, float(losses[bad]), self._look_around())
+        self._recent.extend(losses.tolist())
         seconds = time.perf_counter() - self._recorded
         plan.learn_duration(len(losses), seconds)
         for loss, n_right in zip(losses.tolist(), hits.tolist(), strict=True):
@@ -237,16 +236,24 @@ class Recorder:
         self._recorded = time.perf_counter()
 
     def save(self) -> None:
-        """A checkpoint of now; then `last.json`, `best.json` and the older ones that may go."""
-        training, progress = self._training, self._training.progress
-        if progress.saved_step == progress.step:
-            return
+        """A checkpoint of now, written in the background."""
         self._tick()
-        write_checkpoint(training.run.checkpoints, progress.step, training.groups, progress.to_state())
-        progress.saved_step = progress.step
-        write_pointers(training.run, last=progress.step, best=progress.best)
-        keep = training.recipe.training.keep_checkpoints
-        prune_checkpoints(training.run.checkpoints, keep=keep, best_step=progress.best.step)
+        try:
+            self._saver.save(self._training.progress, self._training.groups)
+        except NotFinite as error:
+            raise explain_bad_weights(self._training.progress.step, str(error), self._look_around()) from error
+
+    def _look_around(self) -> Circumstances:
+        self._saver.wait()
+        decisions = read_json(self._training.run.decisions_path) or {}
+        return Circumstances(
+            run=self._training.run.name,
+            peak_rate=self._training.recipe.training.optimizer.learning_rate,
+            precision=decisions.get("training.precision", {}).get("value", ""),
+            scale=decisions.get("data.scale", {}).get("value", ""),
+            recent=list(self._recent),
+            saved_step=self._saver.saved_step,
+        )
 
     def _tick(self) -> None:
         self._training.progress.seconds_training = self._seconds_before + time.perf_counter() - self._started
@@ -288,11 +295,3 @@ class Recorder:
             f"val loss {values['val_loss']:.4f}  val accuracy {values['val_accuracy']:.2%}{mark}"
         )
         return values
-
-
-def write_pointers(run: RunDir, *, last: int, best: BestScore) -> None:
-    """`last.json` and, when a validation was the best, `best.json`: which checkpoint each one is."""
-    write_json(run.last_path, {"checkpoint": checkpoint_name(last), "step": last})
-    if best.step is not None:
-        pointer = {"checkpoint": checkpoint_name(best.step), "step": best.step}
-        write_json(run.best_path, pointer | {best.metric: best.value})

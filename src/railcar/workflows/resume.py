@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from railcar.errors import RailcarError, RunError
+from railcar.errors import CheckpointError, RailcarError, RunError
 from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.runs.run_dir import RunDir
@@ -20,6 +20,8 @@ from railcar.workflows.inputs import Input, resolve_input
 if TYPE_CHECKING:
     from railcar.data.types import Dataset
     from railcar.runs.checkpoint import Checkpoint
+
+_NO_BEST = {"step": None, "value": None}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,25 @@ def reopen(run: RunDir) -> Stopped:
     _check_stopped_elsewhere(run, manifest)
     recipe = read_recipe(run)
     checkpoint, damaged = find_newest(run.checkpoints)
-    return Stopped(run, recipe, checkpoint, [f"{line}; going back to the one before" for line in damaged])
+    warnings = [f"{line}; going back to the one before" for line in damaged]
+    if checkpoint and (lost := _find_lost_best(run, checkpoint)):
+        warnings.append(f"{lost}; it was the best one, which is sought anew from step {checkpoint.step:,} on")
+        checkpoint = replace(checkpoint, state=checkpoint.state | {"best": checkpoint.state["best"] | _NO_BEST})
+    return Stopped(run, recipe, checkpoint, warnings)
+
+
+def _find_lost_best(run: RunDir, checkpoint: Checkpoint) -> str | None:
+    """What is wrong with the best checkpoint by the time of `checkpoint`; None when it is whole, or there was none."""
+    from railcar.runs.checkpoint import checkpoint_name, read_checkpoint
+
+    step = checkpoint.state["best"]["step"]
+    if step is None or step == checkpoint.step:
+        return None
+    try:
+        read_checkpoint(run.checkpoints / checkpoint_name(step))
+    except CheckpointError as error:
+        return error.what
+    return None
 
 
 def read_recipe(run: RunDir) -> Recipe:
@@ -78,18 +98,25 @@ def check_same_data(run: RunDir, dataset: Dataset) -> None:
 
 
 def go_on(stopped: Stopped) -> list[str]:
-    """Mark the run as running again, and forget what came after the checkpoint: rows, and checkpoints that turned out
-    damaged, which must not count among those that are kept. Returns lines about what could not be brought back."""
+    """Mark the run as running again, and bring its files back to the checkpoint: rows of later steps go, and later
+    checkpoints, which are damaged and must not count among those that are kept. A kill in its midst does no harm: the
+    next time it is done again. Returns lines about what could not be brought back."""
     from railcar.runs.checkpoint import drop_after
+    from railcar.training.callbacks import BestScore
+    from railcar.training.saving import write_pointers
 
     run, step = stopped.run, stopped.step
     manifest = {key: value for key, value in run.read_manifest().items() if key != "reason"}
     now = {"state": "running", "pid": os.getpid(), "host": socket.gethostname(), "ended": None}
     run.write_manifest({**manifest, **now})
     damaged_line = run.keep_metrics_until(step)
+    if stopped.checkpoint is None:
+        for path in (run.best_path, run.last_path):
+            path.unlink(missing_ok=True)
+    else:
+        # The process may have died between the checkpoint and the pointers to it.
+        write_pointers(run, last=step, best=BestScore(**stopped.checkpoint.state["best"]))
     drop_after(run.checkpoints, step)
-    if stopped.checkpoint is None or (stopped.checkpoint.state["best"]["step"] is None):
-        run.best_path.unlink(missing_ok=True)
     if damaged_line is None:
         return []
     return [f"{run.metrics_path}:{damaged_line}: damaged; the history from there to step {step} is lost"]
