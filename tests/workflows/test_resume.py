@@ -26,6 +26,22 @@ def train_tiny(runs_dir: Path, **training: Any) -> Any:
     return railcar.train(recipe, runs_dir=runs_dir, quiet=True)
 
 
+def read_log(run: RunDir) -> str:
+    """log.txt without its line breaks."""
+    return " ".join(run.log_path.read_text().split())
+
+
+def expect_same_variables(first: RunDir, second: RunDir, step: int) -> None:
+    """The checkpoints of `step` are equal to the bit."""
+    with (
+        np.load(first.checkpoints / checkpoint_name(step) / "variables.npz") as one,
+        np.load(second.checkpoints / checkpoint_name(step) / "variables.npz") as other,
+    ):
+        assert one.files == other.files
+        for key in one.files:
+            np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+
+
 def test_a_run_that_another_process_trains_is_not_taken_up(tmp_path: Path):
     run = RunDir.create(tmp_path, "tiny")
     with run.hold(), pytest.raises(RunError, match="still going on"):
@@ -72,6 +88,43 @@ def test_a_best_checkpoint_that_is_damaged_is_said_and_another_is_sought(tmp_pat
     best_step = read_checkpoint(run.checkpoints / "step-00000005").state["best"]["step"]
     (run.checkpoints / checkpoint_name(best_step) / "variables.npz").write_bytes(b"")
     railcar.train(resume=whole.name, runs_dir=tmp_path, quiet=True)
-    assert "it was the best one" in run.log_path.read_text()
+    assert "it was the best one" in read_log(run)
     pointer = read_json(run.best_path)
     assert pointer is not None and pointer["step"] == 6
+
+
+def test_a_longer_run_is_the_run_that_had_that_length_from_the_start(tmp_path: Path):
+    whole = train_tiny(tmp_path / "whole", steps=12)
+    short = train_tiny(tmp_path / "short", steps=6)
+    longer = railcar.train(resume=short.name, overrides=["training.steps=12"], runs_dir=tmp_path / "short", quiet=True)
+    expect_same_variables(RunDir(whole.path), RunDir(longer.path), 12)
+    manifest = RunDir(longer.path).read_manifest()
+    assert (manifest["state"], manifest["steps"], manifest["step"]) == ("finished", 12, 12)
+    [change] = manifest["changes"]
+    assert (change["step"], change["steps"], change["recipe"]) == (6, [6, 12], {"training.steps": [6, 12]})
+    assert "steps: 12  # was 6 until step 6" in RunDir(longer.path).recipe_path.read_text()
+    assert [row["step"] for row in RunDir(longer.path).read_metrics()] == list(range(1, 13))
+
+
+def test_a_falling_learning_rate_is_told_and_fewer_steps_than_are_done_are_refused(tmp_path: Path):
+    run = RunDir(train_tiny(tmp_path, steps=6, optimizer={"schedule": "linear", "learning_rate": 0.01}).path)
+    with pytest.raises(RunError, match="6 steps are done, and it cannot be made 3 long"):
+        railcar.train(resume=run.name, overrides=["training.steps=3"], runs_dir=tmp_path, quiet=True)
+    with pytest.raises(RunError, match="finished already"):
+        railcar.train(resume=run.name, overrides=["training.validate_every=2"], runs_dir=tmp_path, quiet=True)
+    assert run.read_manifest()["state"] == "finished" and "validate_every: 3" in run.recipe_path.read_text()
+    railcar.train(resume=run.name, overrides={"training.steps": 8}, runs_dir=tmp_path, quiet=True)
+    assert "zero at step 8 instead of 6: it goes on with 0.0025 where it was 0" in read_log(run)
+
+
+def test_a_run_that_ended_early_goes_on_when_its_rule_is_lifted(tmp_path: Path):
+    stop_at = {"metric": "val_accuracy", "value": 0.0}
+    run = RunDir(train_tiny(tmp_path, steps=9, stop_at=stop_at).path)
+    assert run.read_manifest()["step"] == 3
+    with pytest.raises(RunError, match=r"it ended because val_accuracy reached") as caught:
+        railcar.train(resume=run.name, overrides=["training.steps=12"], runs_dir=tmp_path, quiet=True)
+    assert "training.stop_at=null" in caught.value.hint
+    railcar.train(resume=run.name, overrides=["training.stop_at=null"], runs_dir=tmp_path, quiet=True)
+    manifest = run.read_manifest()
+    assert (manifest["step"], manifest["state"]) == (9, "finished") and "ended_early" not in manifest
+    assert manifest["changes"][0]["recipe"] == {"training.stop_at": [stop_at, None]}

@@ -253,10 +253,16 @@ def test_a_damaged_artifact_is_made_again_by_evaluate(run):
 
 
 def test_a_finished_run_and_a_changed_recipe_are_not_resumed(run):
-    with pytest.raises(RunError, match="finished"):
+    with pytest.raises(RunError, match="finished") as caught:
         railcar.train(resume=str(run.path), quiet=True)
-    with pytest.raises(UsageError, match="keeps its recipe"):
+    assert "--set training.steps=320" in caught.value.hint
+    with pytest.raises(UsageError, match="seed is not one of the keys of its length") as refused:
         railcar.train(resume=str(run.path), overrides=["seed=3"], quiet=True)
+    assert f"--from {run.name}" in refused.value.hint
+    with pytest.raises(UsageError, match="keeps its name"):
+        railcar.train(resume=str(run.path), name="other", quiet=True)
+    with pytest.raises(UsageError, match="exclude each other"):
+        railcar.train(resume=str(run.path), from_run=str(run.path), quiet=True)
 
 
 def test_a_loss_that_is_no_number_fails_with_words_and_keeps_the_checkpoint(folder: Path, tmp_path: Path):

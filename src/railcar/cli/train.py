@@ -21,8 +21,9 @@ from railcar.cli.options import common_options, runs_dir_option, set_option
     is_flag=False,
     flag_value="",
     metavar="[RUN]",
-    help="Go on with a run that was stopped: the newest, or --resume=RUN.",
+    help="Go on with a run that was stopped: the newest, or --resume=RUN. With --set training.steps=N, make it longer.",
 )
+@click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
 @runs_dir_option
 @common_options(json=True)
 def command(
@@ -31,6 +32,7 @@ def command(
     label: str | None,
     name: str | None,
     resume: str | None,
+    from_run: str | None,
     runs_dir: Path,
     console: Console,
 ) -> None:
@@ -45,15 +47,17 @@ def command(
     if label is not None:
         overrides = (*overrides, f"data.label={label}")
     # A fault of the recipe is told before anything else is imported.
-    given = resolve_input(data, with_name(overrides, name)) if resume is None else data
+    is_new = resume is None and from_run is None
+    given = resolve_input(data, with_name(overrides, name)) if is_new else data
 
     from railcar.workflows.train import train
 
     run = train(
         given,
-        overrides=() if resume is None else overrides,
-        name=None if resume is None else name,
+        overrides=() if is_new else overrides,
+        name=None if is_new else name,
         resume=False if resume is None else resume or True,
+        from_run=from_run,
         runs_dir=runs_dir,
         quiet=console.quiet,
         verbose=console.verbose,

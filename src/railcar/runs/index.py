@@ -76,7 +76,7 @@ def compare_runs(runs: Sequence[RunDir]) -> dict[str, Any]:
     `{"runs": [name], "recipe": {"training.batch_size": [128, 256], ...}, "metrics": {"test.accuracy": [...], ...}}`:
     the recipe's keys that are not the same in all, the metrics of all; None where a run has no such key.
     """
-    recipes = [_flatten(read_recipe(run)) for run in runs]
+    recipes = [flatten(read_recipe(run)) for run in runs]
     metrics = []
     for run in runs:
         try:
@@ -195,12 +195,12 @@ def read_recipe(run: RunDir) -> dict[str, Any]:
     return recipe if isinstance(recipe, dict) else {}
 
 
-def _flatten(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} -> {"a.b": 1}: the spelling of --set."""
     flat: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, dict) and value:
-            flat.update(_flatten(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
     return flat

@@ -120,6 +120,7 @@ class Training:
     summaries: Summaries | None
     average: WeightAverage | None = None
     rows_only: bool = False
+    save_first: bool = False
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -159,6 +160,9 @@ def run_training(
         Saver(training.run, keep=keep, saved_step=saved_step) as saver,
     ):
         recorder = Recorder(training, bar, saver)
+        if training.save_first:  # weights of another run: a seed alone does not bring them back
+            recorder.save()
+            saver.wait()
         chunks = () if progress.ending.reason else plan.chunks(progress.step)
         for chunk in prefetch(_batches(training), chunks):
             losses, hits = train_steps(chunk)

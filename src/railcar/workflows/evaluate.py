@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from railcar.artifact.artifact import Artifact, read_artifact
-from railcar.data.types import Dataset, Features, Split
-from railcar.errors import ArtifactError, DataError, NotFound, RunError
-from railcar.recipe.load import load_recipe
+from railcar.data.types import Dataset, Split
+from railcar.errors import ArtifactError, DataError, NotFound
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
 from railcar.runs.checkpoint import Checkpoint, find_checkpoint
@@ -23,7 +22,7 @@ from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.data import open_data
 from railcar.workflows.inputs import resolve_input
 from railcar.workflows.look import Look
-from railcar.workflows.resume import check_same_data
+from railcar.workflows.recorded import check_same_data, read_features, read_recipe
 
 SPLITS = ("test", "validation", "train")
 
@@ -52,7 +51,7 @@ def evaluate(
     check_tensorflow("evaluating")
     look = Look(quiet, verbose, color)
     found = find_run(run, runs_dir)
-    recipe = load_recipe(found.recipe_path)
+    recipe = read_recipe(found)
     artifact = _read_whole_artifact(found) if checkpoint is None else None
     source: Artifact | Checkpoint
     with closing(look.reporter()) as reporter, quiet_stderr():
@@ -101,7 +100,7 @@ def _open_own(run: RunDir, recipe: Recipe, reporter: Reporter) -> Dataset:
     """The data that the run was trained on; `RunError` when it has changed since."""
     dataset = open_data(recipe, None, reporter)
     check_same_data(run, dataset)
-    return replace(dataset, features=_read_features(run))
+    return replace(dataset, features=read_features(run))
 
 
 def _choose_split(dataset: Dataset, split: str | None) -> Split:
@@ -122,7 +121,7 @@ def _remember(run: RunDir, evaluation: dict[str, Any]) -> None:
 
 def _open_other(run: RunDir, data: Any, reporter: Reporter) -> Dataset:
     """Other data as the run's model needs it: its image size, its class names in its order."""
-    features = _read_features(run)
+    features = read_features(run)
     given = resolve_input(data)
     node = given.recipe.data.model_copy(
         update={"validation": None, "test": None, "image_size": features.image_shape[:2]}
@@ -144,21 +143,3 @@ def _open_other(run: RunDir, data: Any, reporter: Reporter) -> Dataset:
     mapping = np.array([names.index(name) for name in other.features.class_names], np.int32)
     splits = {name: replace(one, labels=mapping[np.asarray(one.labels)]) for name, one in other.splits.items()}
     return replace(other, splits=splits, features=features)
-
-
-def _read_features(run: RunDir) -> Features:
-    """What the run's model was told of its data."""
-    try:
-        about = run.read_manifest()["data"]
-        height, width, channels = about["image_shape"]
-        return Features(
-            about["kind"],
-            (height, width, channels),
-            tuple(about["class_names"]),
-            tuple(about["mean"]),
-            tuple(about["std"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{run.manifest_path}: what the model was trained on is missing", hint="train it again"
-        ) from error

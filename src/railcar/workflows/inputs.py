@@ -36,12 +36,15 @@ class Arrays:
 @dataclass(frozen=True)
 class Input:
     """`recipe` as far as it can be known before the data is read. `is_complete` tells whether a recipe was given (else
-    defaults are chosen from the data); `overrides` were applied and win over what is chosen later."""
+    defaults are chosen from the data); `overrides` were applied and win over what is chosen later. `taken` are settings
+    of the run `taken_from` that stand in place of chosen ones."""
 
     recipe: Recipe
     is_complete: bool
     overrides: Overrides = ()
     arrays: Arrays | None = None
+    taken: Mapping[str, Any] = field(default_factory=dict)
+    taken_from: str = ""
 
 
 def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
@@ -230,8 +233,8 @@ def complete_recipe(given: Input, chosen: Chosen) -> Recipe:
         training["best"] = "last"
     settings = {
         "name": asked.name,
-        "data": {"source": asked.data.source},
-        "model": chosen.settings["model"],
+        "data": {"source": asked.data.source, **given.taken.get("data", {})},
+        "model": given.taken.get("model", chosen.settings["model"]),
         "training": {**training, "optimizer": optimizer},
     }
     return load_recipe(settings, given.overrides)

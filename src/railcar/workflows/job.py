@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Job:
-    """`choices` are automatic ones: dotted key -> value and reason; `reasons` are those of the recipe's own keys."""
+    """`choices` are automatic ones: dotted key -> value and reason; `reasons` are those of the recipe's own keys.
+    `weights` says where the model's weights come from, None when they are fresh."""
 
     recipe: Recipe
     dataset: Dataset
@@ -35,6 +36,7 @@ class Job:
     model: Any
     choices: dict[str, Choice]
     reasons: dict[str, str] = field(default_factory=dict)
+    weights: str | None = None
 
     def decisions(self) -> dict[str, dict[str, Any]]:
         """As decisions.json has them."""
@@ -53,6 +55,8 @@ def prepare_job(given: Input, dataset: Dataset, resumed: RunDir | None) -> Job:
         chosen = choose_defaults(given.recipe, image_shape=dataset.features.image_shape, n_train=n_train)
         recipe = complete_recipe(given, chosen)
         reasons = {key: reason for key, reason in chosen.reasons.items() if look_up(recipe, key) == chosen.value(key)}
+        if given.taken:
+            reasons["model.filters"] = f"as in {given.taken_from}"
     recipe = with_absolute_sources(recipe)
     plan = _build_plan(recipe, dataset)
     _check_recipe(recipe, dataset, plan)
@@ -152,6 +156,8 @@ def say_what(job: Job, run: RunDir, reporter: Reporter) -> None:
     rows += [("", note) for note in dataset.notes]
     filters = "-".join(map(str, job.recipe.model.filters))
     rows.append(("model", f"{job.recipe.model.name} {filters}: {job.model.count_params():,} parameters"))
+    if job.weights:
+        rows.append(("weights", job.weights))
     epochs = f"{job.plan.n_steps / job.plan.steps_per_epoch:.3g} epochs"
     optimizer = f"{node.optimizer.name} {node.optimizer.learning_rate:g} {node.optimizer.schedule}"
     rows.append(("training", f"{job.plan.n_steps:,} steps of {node.batch_size} ({epochs}), {optimizer}"))

@@ -22,17 +22,18 @@ from railcar.workflows.inputs import Input, Overrides, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.look import Look
 from railcar.workflows.provenance import read_git_commit, read_versions
-from railcar.workflows.resume import Stopped, check_same_data, go_on, reopen
+from railcar.workflows.recorded import check_same_data
+from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from railcar.data.types import Dataset
-    from railcar.runs.checkpoint import Checkpoint
     from railcar.training.callbacks import StopSignals
     from railcar.training.loop import Progress
     from railcar.training.summaries import Summaries
+    from railcar.workflows.warm_start import Origin
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def train(
     overrides: Overrides = (),
     name: str | None = None,
     resume: str | bool = False,
+    from_run: str | Path | None = None,
     runs_dir: str | Path = "runs",
     quiet: bool = False,
     verbose: bool = False,
@@ -71,34 +73,46 @@ def train(
     `data` is nothing (the embedded MNIST sample), the path of a folder, CSV, npz or IDX folder, a recipe file, the name
     of a bundled recipe or a known set, a `Recipe` or dict, a pair (images, labels) of arrays, a pandas or polars frame,
     or a tf.data.Dataset. `overrides` change recipe keys: {"training.epochs": 3} or ["training.epochs=3"]. `name` starts
-    the folder's name. `resume` goes on with a run (True: the newest; or its name) instead of beginning one. `quiet`
-    prints nothing but warnings, `verbose` also where each operation runs; `color` None means: if stderr is a terminal.
+    the folder's name. `resume` goes on with a run (True: the newest; or its name) instead of beginning one; of its
+    recipe, `overrides` may then change the length ({"training.steps": 2000}). `from_run` begins a new one with the
+    weights of that run's best checkpoint, and with its recipe and data or, for data without a recipe, its network.
+    `quiet` prints nothing but warnings, `verbose` also where each operation runs; `color` None means: if stderr is a
+    terminal.
 
     Raises `RecipeError` for all faults of a recipe together, `DataError` for data that cannot be used, `OutputError`
     when results cannot be written; `Interrupted` after Ctrl-C or SIGTERM, with the work saved.
     """
     look = Look(quiet, verbose, color)
     with ExitStack() as stack:
-        stopped, run = None, None
-        if resume is False:
-            given = resolve_input(data, with_name(overrides, name))
-        else:
-            _check_alone(data, overrides, name)
+        stopped, origin, run = None, None, None
+        if resume is not False:
+            _check_alone(data, name, from_run)
             run = find_run(None if resume is True else str(resume), runs_dir)
             stack.enter_context(run.hold())
-            stopped = reopen(run)
+            stopped = reopen(run, overrides)
             given = stopped.to_input(data)
+        elif from_run is not None:
+            origin = _find_origin(from_run, runs_dir)
+            given = origin.to_input(data, with_name(overrides, name))
+        else:
+            given = resolve_input(data, with_name(overrides, name))
         check_tensorflow("training")
         check_writable(Path(runs_dir))
-        job = _prepare(given, stopped, look)
+        job = _prepare(given, look, stopped, origin)
         if run is None:
-            run = RunDir.create(runs_dir, job.recipe.name, lambda made: _begin(job, made))
+            run = RunDir.create(runs_dir, job.recipe.name, lambda made: _begin(job, made, origin))
             stack.enter_context(run.hold())
         return _carry_out(job, run, look, stopped)
 
 
-def _prepare(given: Input, stopped: Stopped | None, look: Look) -> Job:
-    """The data opened and everything settled."""
+def _find_origin(wanted: str | Path, runs_dir: str | Path) -> Origin:
+    from railcar.workflows.warm_start import find_origin
+
+    return find_origin(find_run(wanted, runs_dir))
+
+
+def _prepare(given: Input, look: Look, stopped: Stopped | None, origin: Origin | None) -> Job:
+    """The data opened and everything settled; weights that come from another run are in the model."""
     from railcar.workflows.data import open_data
 
     with closing(look.reporter()) as reporter, quiet_stderr():
@@ -106,17 +120,31 @@ def _prepare(given: Input, stopped: Stopped | None, look: Look) -> Job:
     if stopped is not None:
         check_same_data(stopped.run, dataset)
     with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
-        return prepare_job(given, dataset, stopped.run if stopped else None)
+        job = prepare_job(given, dataset, stopped.run if stopped else None)
+        if stopped is not None:
+            check_length(stopped, job.plan.n_steps)
+        if origin is not None:
+            from railcar.workflows.warm_start import carry_over
+
+            for line in origin.warnings:
+                reporter.warn(line)
+            job.weights = carry_over(origin, job.model, dataset.features.class_names)
+        return job
 
 
-def _check_alone(data: Any, overrides: Overrides, name: str | None) -> None:
-    if overrides or name is not None:
+def _check_alone(data: Any, name: str | None, from_run: str | Path | None) -> None:
+    if from_run is not None:
         raise UsageError(
-            "a resumed run keeps its recipe and its name: --set and --name cannot change them",
-            hint="train anew with them instead",
+            "a resumed run has weights of its own: --resume and --from exclude each other",
+            hint="leave out --resume to begin a new run with the weights of the other",
         )
+    if name is not None:
+        raise UsageError("a resumed run keeps its name: --name cannot change it", hint="leave it out, or train anew")
     if isinstance(data, str | Path):
-        raise UsageError(f"a resumed run keeps its data: {data} cannot be given", hint="leave the data out")
+        raise UsageError(
+            f"a resumed run keeps its data: {data} cannot be given",
+            hint="leave the data out, or begin a new run with its weights: railcar train DATA --from RUN",
+        )
 
 
 def _carry_out(job: Job, run: RunDir, look: Look, stopped: Stopped | None) -> Run:
@@ -128,9 +156,9 @@ def _carry_out(job: Job, run: RunDir, look: Look, stopped: Stopped | None) -> Ru
     with closing(look.reporter(run.log_path)) as reporter, StopSignals(how) as signals:
         try:
             if stopped:
-                for line in [*stopped.warnings, *go_on(stopped)]:
+                for line in [*stopped.warnings, *go_on(stopped, job.plan.n_steps)]:
                     reporter.warn(line)
-            progress = _train_steps(job, run, reporter, signals, stopped.checkpoint if stopped else None)
+            progress = _train_steps(job, run, reporter, signals, stopped)
             return _finish(job, run, progress, reporter)
         except BaseException as error:
             _note_end(run, error, reporter)
@@ -159,7 +187,7 @@ def _note_end(run: RunDir, error: BaseException, reporter: Reporter) -> None:
         run.write_manifest({**run.read_manifest(), "state": state, "ended": now_text(), "reason": reason})
 
 
-def _begin(job: Job, run: RunDir) -> None:
+def _begin(job: Job, run: RunDir, origin: Origin | None) -> None:
     """Write down what the run is about to do."""
     from railcar.data.splits import write_splits
     from railcar.models.build import describe_model
@@ -184,13 +212,12 @@ def _begin(job: Job, run: RunDir) -> None:
         "model": {"layers": describe_model(job.model), "parameters": int(job.model.count_params())},
         "steps": job.plan.n_steps,
         "step": 0,
+        **({"origin": origin.note()} if origin else {}),
     }
     run.write_manifest({**run.read_manifest(), **about})
 
 
-def _train_steps(
-    job: Job, run: RunDir, reporter: Reporter, signals: StopSignals, checkpoint: Checkpoint | None
-) -> Progress:
+def _train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals, stopped: Stopped | None) -> Progress:
     with quiet_stderr(run.log_path):
         from railcar.evaluation.evaluate import Evaluator
         from railcar.models.airbench import adapt_whitening
@@ -200,10 +227,13 @@ def _train_steps(
         from railcar.workflows.results import for_inference
 
         say_what(job, run, reporter)
-        if checkpoint is None:
+        checkpoint = stopped.checkpoint if stopped else None
+        if checkpoint is None and job.weights is None:
             adapt_whitening(job.model, _first_images(job.dataset))
-        else:
-            reporter.say(f"going on after step {checkpoint.step:,}")
+        if stopped:
+            reporter.say(f"going on after step {stopped.step:,}")
+            if line := say_new_rate(stopped, job.recipe.training.optimizer, job.plan.n_steps):
+                reporter.say(line)
         node = job.recipe.training.optimizer.model_dump()
         kind, peak, warmup = node.pop("schedule"), node.pop("learning_rate"), node.pop("warmup_steps")
         schedule = Schedule(kind, peak=peak, warmup_steps=warmup, n_steps=job.plan.n_steps)
@@ -222,6 +252,7 @@ def _train_steps(
             summaries=_open_summaries(job, run),
             average=WeightAverage(job.model, n_steps=job.plan.n_steps, **averaged.model_dump()) if averaged else None,
             rows_only=job.runtime.data_on.value == "device",
+            save_first=job.weights is not None,
         )
         try:
             return run_training(training, compile=job.runtime.compile.value, signals=signals, resume_from=checkpoint)
