@@ -18,6 +18,7 @@ import railcar
 from railcar.errors import DataError, NotFound, OutputError, RunError, TrainingError, UsageError
 from railcar.runs.checkpoint import read_checkpoint
 from railcar.runs.run_dir import RunDir
+from railcar.workflows.find_rate import find_learning_rate
 from tests.synthetic import make_images, tiny_recipe, write_image_folder
 
 
@@ -201,6 +202,14 @@ def test_a_validation_can_end_the_training_before_its_last_step(
     run.write_manifest({**manifest, "state": "interrupted"})  # as if killed before it was written down
     again = railcar.train(resume=run.name, runs_dir=tmp_path, quiet=True)
     assert run.read_manifest()["step"] == last and again.evaluation["checkpoint"].startswith("step-")
+
+
+def test_a_learning_rate_is_found_in_a_short_training_and_drawn(folder: Path, tmp_path: Path):
+    recipe = tiny_recipe()
+    recipe["data"] = {**recipe["data"], "source": str(folder)}  # type: ignore[dict-item]
+    found = find_learning_rate(recipe, runs_dir=tmp_path, quiet=True)
+    assert 1e-5 < found.rate < 1.0 and found.steepest < found.lowest
+    assert found.plot.read_bytes().startswith(b"\x89PNG") and list(tmp_path.iterdir()) == [found.plot]
 
 
 def test_averages_and_mirror_images_are_what_is_evaluated_and_kept(folder: Path, tmp_path: Path):

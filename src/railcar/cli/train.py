@@ -9,6 +9,7 @@ import click
 
 from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option, set_option
+from railcar.errors import UsageError
 
 
 @click.command()
@@ -24,6 +25,7 @@ from railcar.cli.options import common_options, runs_dir_option, set_option
     help="Go on with a run that was stopped: the newest, or --resume=RUN. With --set training.steps=N, make it longer.",
 )
 @click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
+@click.option("--find-lr", is_flag=True, help="Try learning rates in a short training, say which to take, and end.")
 @runs_dir_option
 @common_options(json=True)
 def command(
@@ -33,6 +35,7 @@ def command(
     name: str | None,
     resume: str | None,
     from_run: str | None,
+    find_lr: bool,
     runs_dir: Path,
     console: Console,
 ) -> None:
@@ -49,6 +52,10 @@ def command(
     # A fault of the recipe is told before anything else is imported.
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data
+    look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
+    if find_lr:
+        _find_rate(given, is_new, runs_dir, look, console)
+        return
 
     from railcar.workflows.train import train
 
@@ -59,9 +66,7 @@ def command(
         resume=False if resume is None else resume or True,
         from_run=from_run,
         runs_dir=runs_dir,
-        quiet=console.quiet,
-        verbose=console.verbose,
-        color=console.color,
+        **look,
     )
     if console.json:
         console.json_result(
@@ -75,6 +80,22 @@ def command(
         )
         return
     console.result(format_result(run))
+
+
+def _find_rate(given: Any, is_new: bool, runs_dir: Path, look: dict[str, Any], console: Console) -> None:
+    if not is_new:
+        raise UsageError("--find-lr tries rates for a new training", hint="leave --resume and --from out")
+    from railcar.workflows.find_rate import find_learning_rate
+
+    found = find_learning_rate(given, runs_dir=runs_dir, **look)
+    if console.json:
+        console.json_result({"learning_rate": found.rate, "steepest": found.steepest, "lowest": found.lowest})
+        return
+    console.result(
+        f"learning rate {found.rate:g}\n"
+        f"the loss falls fastest at {found.steepest:.2g} and is lowest at {found.lowest:.2g}: {found.plot}\n"
+        f"next  railcar train ... --set training.optimizer.learning_rate={found.rate:g}"
+    )
 
 
 def format_result(run: Any) -> str:

@@ -58,6 +58,25 @@ def plot_curves(metrics: Sequence[dict[str, Any]], path: Path, *, kept_step: int
     _save(figure, path)
 
 
+def plot_sweep(rates: NDArray[np.floating], losses: NDArray[np.floating], path: Path, *, rate: float) -> None:
+    """Loss over a learning rate that rises from step to step; the rate that was chosen marked. Both [n]."""
+    figure = _figure(6.4, 3.8)
+    axes = figure.subplots()
+    axes.plot(rates, losses, color=BLUE, linewidth=1.8)
+    axes.axvline(rate, color=ORANGE, linewidth=1.4)
+    axes.set_xscale("log")
+    low, high = float(np.min(losses)), float(losses[0])
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
+    at = axes.get_xaxis_transform()
+    axes.text(rate, 0.96, f" {rate:g}", color=ORANGE, va="top", transform=at)
+    axes.set_title(f"Learning rate {rate:g}: the loss falls fast there, and stays steady", loc="left")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss, smoothed")
+    axes.grid(True, color="#e6e6e6", linewidth=0.8)
+    _clean(axes)
+    _save(figure, path)
+
+
 def plot_confusion(confusion: NDArray[np.integer], class_names: Sequence[str], path: Path, *, split: str = "") -> None:
     """The confusion matrix; the title says how many were right and what was confused most.
 

@@ -8,6 +8,13 @@ from typing import Any
 import tensorflow as tf
 
 from railcar.data.augment import Augmentation
+from railcar.recipe.schema import Augment, Recipe
+
+
+def read_augmentation(recipe: Recipe, image_shape: tuple[int, int, int]) -> Augmentation | None:
+    """What the recipe says is done to images; None when nothing is."""
+    node = recipe.data.augment
+    return None if node == Augment() else Augmentation(image_shape, recipe.seed, **node.model_dump())
 
 
 def build_augment(augmentation: Augmentation, mean: tuple[float, ...]) -> Callable[[Any, Any, Any], Any]:

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from railcar.data.augment import Augmentation
 from railcar.data.pipeline import Batches, prefetch
 from railcar.data.types import Dataset, Split
-from railcar.recipe.schema import Augment, Recipe
+from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
 from railcar.runs.run_dir import RunDir, read_json
-from railcar.training.augment import build_augment
+from railcar.training.augment import build_augment, read_augmentation
 from railcar.training.average import WeightAverage
 from railcar.training.callbacks import BestScore, Ending, StopSignals
 from railcar.training.compiled import Steps, compile_steps
@@ -136,10 +136,7 @@ class Training:
 
     @property
     def augmentation(self) -> Augmentation | None:
-        node = self.recipe.data.augment
-        if node == Augment():
-            return None
-        return Augmentation(self.dataset.features.image_shape, self.recipe.seed, **node.model_dump())
+        return read_augmentation(self.recipe, self.dataset.features.image_shape)
 
 
 def run_training(

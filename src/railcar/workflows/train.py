@@ -26,10 +26,6 @@ from railcar.workflows.recorded import check_same_data
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from railcar.data.types import Dataset
     from railcar.training.callbacks import StopSignals
     from railcar.training.loop import Progress
     from railcar.training.summaries import Summaries
@@ -220,31 +216,27 @@ def _begin(job: Job, run: RunDir, origin: Origin | None) -> None:
 def _train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals, stopped: Stopped | None) -> Progress:
     with quiet_stderr(run.log_path):
         from railcar.evaluation.evaluate import Evaluator
-        from railcar.models.airbench import adapt_whitening
         from railcar.training.average import WeightAverage
         from railcar.training.loop import Training, run_training
-        from railcar.training.optimizer import Schedule, build_optimizer
+        from railcar.workflows.parts import build_optimizer_for, build_schedule, set_whitening
         from railcar.workflows.results import for_inference
 
         say_what(job, run, reporter)
         checkpoint = stopped.checkpoint if stopped else None
         if checkpoint is None and job.weights is None:
-            adapt_whitening(job.model, _first_images(job.dataset))
+            set_whitening(job)
         if stopped:
             reporter.say(f"going on after step {stopped.step:,}")
             if line := say_new_rate(stopped, job.recipe.training.optimizer, job.plan.n_steps):
                 reporter.say(line)
-        node = job.recipe.training.optimizer.model_dump()
-        kind, peak, warmup = node.pop("schedule"), node.pop("learning_rate"), node.pop("warmup_steps")
-        schedule = Schedule(kind, peak=peak, warmup_steps=warmup, n_steps=job.plan.n_steps)
-        scale_loss = job.runtime.precision.value == "float16"
+        schedule = build_schedule(job)
         averaged = job.recipe.training.average
         training = Training(
             recipe=job.recipe,
             dataset=job.dataset,
             run=run,
             model=job.model,
-            optimizer=build_optimizer(node.pop("name"), schedule, model=job.model, scale_loss=scale_loss, **node),
+            optimizer=build_optimizer_for(job, schedule),
             schedule=schedule,
             plan=job.plan,
             reporter=reporter,
@@ -261,12 +253,6 @@ def _train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals
                 run.write_manifest({**run.read_manifest(), "step": training.progress.step})
             if training.summaries:
                 training.summaries.close()
-
-
-def _first_images(dataset: Dataset) -> NDArray[np.uint8]:
-    """uint8 [at most 5,000, height, width, channels]: what the statistics of patches are taken from."""
-    split = dataset.splits["train"]
-    return split.images[split.rows[:5000]]
 
 
 def _open_summaries(job: Job, run: RunDir) -> Summaries | None:

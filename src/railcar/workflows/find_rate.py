@@ -1,0 +1,115 @@
+"""`train --find-lr`: a learning rate for a recipe and its data, and a plot of how it was found. Nothing is kept of what
+is trained."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from railcar.errors import TrainingError
+from railcar.registry import check_installed, check_tensorflow
+from railcar.storage.local import check_writable
+from railcar.training.tensorflow import quiet_stderr
+from railcar.workflows.inputs import Overrides, resolve_input
+from railcar.workflows.job import Job, prepare_job
+from railcar.workflows.look import Look
+
+if TYPE_CHECKING:
+    from railcar.training.find_rate import Found
+    from railcar.training.progress import Reporter
+
+_FIRST, _LAST = 1e-6, 10.0
+_STEPS_PER_DECADE = 20
+_STEPS_PER_CALL = 5
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """`rate` is the learning rate to take; the loss falls fastest at `steepest` and is lowest at `lowest`. `plot` is a
+    PNG of the sweep."""
+
+    rate: float
+    steepest: float
+    lowest: float
+    plot: Path
+
+
+def find_learning_rate(
+    data: Any = None,
+    *,
+    overrides: Overrides = (),
+    runs_dir: str | Path = "runs",
+    quiet: bool = False,
+    verbose: bool = False,
+    color: bool | None = None,
+) -> LearningRate:
+    """Try learning rates from 1e-6 to 10 in some 140 steps of training, and say which to take.
+
+    `data` and `overrides` are as for `train`. Writes one PNG into `runs_dir`. Raises what `train` raises before its
+    first step, and `TrainingError` when the loss falls at no rate.
+    """
+    look = Look(quiet, verbose, color)
+    given = resolve_input(data, overrides)
+    check_tensorflow("training")
+    check_installed("matplotlib", package="matplotlib", extra="cpu", needed_for="drawing the sweep")
+    check_writable(Path(runs_dir))
+    from railcar.workflows.data import open_data
+
+    with closing(look.reporter()) as reporter, quiet_stderr():
+        dataset = open_data(given.recipe, given.arrays, reporter)
+        with reporter.working("loading TensorFlow"):
+            job = prepare_job(given, dataset, None)
+        found = _sweep(job, reporter)
+        if found is None:
+            raise TrainingError(
+                "the loss falls at no learning rate between 1e-06 and 10",
+                hint="look at the data (railcar train prints what it read), or set data.scale to standard",
+            )
+        from railcar.reporting.plots import plot_sweep
+
+        path = Path(runs_dir) / f"{job.recipe.name}-learning-rate.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plot_sweep(found.rates, found.smoothed, path, rate=found.rate)
+    return LearningRate(found.rate, found.steepest, found.lowest, path)
+
+
+def _sweep(job: Job, reporter: Reporter) -> Found | None:
+    import numpy as np
+
+    from railcar.data.pipeline import Batches
+    from railcar.training.augment import build_augment, read_augmentation
+    from railcar.training.compiled import compile_steps
+    from railcar.training.find_rate import Sweep, has_diverged, read_rate
+    from railcar.workflows.parts import build_optimizer_for, set_whitening
+
+    n_steps = round(_STEPS_PER_DECADE * np.log10(_LAST / _FIRST))
+    node = job.recipe.training
+    sweep = Sweep(first=_FIRST, last=_LAST, n_steps=n_steps, peak=node.optimizer.learning_rate)
+    features = job.dataset.features
+    augmentation = read_augmentation(job.recipe, features.image_shape)
+    set_whitening(job)
+    steps = compile_steps(
+        job.model,
+        build_optimizer_for(job, sweep),
+        batch_shape=(node.batch_size, *features.image_shape),
+        compile=job.runtime.compile.value,
+        label_smoothing=node.label_smoothing,
+        augment=build_augment(augmentation, features.mean) if augmentation else None,
+    )
+    split = job.dataset.splits["train"]
+    batches = Batches(split, node.batch_size, job.recipe.seed, job.recipe.data.shuffle, augmentation=augmentation)
+    losses, started = np.empty(0), time.perf_counter()
+    with reporter.bar(n_steps=n_steps, first_step=0) as bar:
+        for step in range(0, n_steps, _STEPS_PER_CALL):
+            found, hits = steps(batches.chunk(step, _STEPS_PER_CALL))
+            losses = np.concatenate([losses, found.astype(np.float64)])
+            accuracy = float(hits.mean()) / node.batch_size
+            rate = len(losses) * node.batch_size / (time.perf_counter() - started)
+            bar.update(len(losses), loss=float(found[-1]), accuracy=accuracy, examples_per_s=rate)
+            if has_diverged(losses):
+                break
+    rates = np.array([sweep.value_at(step) for step in range(len(losses))])
+    return read_rate(rates, losses)
