@@ -7,6 +7,7 @@ the source only when they are asked for, so that reading a recipe does not wait 
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 import types
@@ -32,6 +33,7 @@ class KeyInfo:
     node: type[Node] | None
 
 
+@functools.cache
 def list_keys(node: type[Node] = Recipe, above: Key = ()) -> dict[str, KeyInfo]:
     """Every key of the recipe, in order, by its dotted path: `training`, `training.steps`, ..."""
     keys: dict[str, KeyInfo] = {}
