@@ -68,7 +68,17 @@ MODELS = Registry(
             "railcar.models.image:build_cnn",
             "convolutions, pooling and dense layers, for small images",
             (
-                *("filters", "kernel_size", "strides", "padding", "pool", "batch_norm", "activation", "global_pool"),
+                *(
+                    "filters",
+                    "kernel_size",
+                    "strides",
+                    "padding",
+                    "pool",
+                    "pool_first",
+                    "batch_norm",
+                    "activation",
+                    "global_pool",
+                ),
                 *("dense", "dropout", "initializer", "initializer_std", "bias"),
             ),
         ),

@@ -6,7 +6,7 @@ from the training room.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -40,6 +40,7 @@ def build_cnn(
     strides: int = 1,
     padding: str = "same",
     pool: str = "max",
+    pool_first: bool = False,
     batch_norm: bool = False,
     activation: str = "relu",
     global_pool: str = "none",
@@ -50,6 +51,7 @@ def build_cnn(
     bias: float = 0.0,
 ) -> keras.Model:
     """Blocks of convolution, (batch normalisation,) activation and 2x2 pooling; then dense layers, dropout and logits.
+    With `pool_first` pooling follows the convolution: a quarter of the values is normalised and activated.
 
     `image_shape` is (height, width, channels) inside the network, `dtype` a Keras dtype policy ("float32",
     "mixed_bfloat16", "mixed_float16"); logits are float32 whatever it is. Each layer's weights have a seed of their
@@ -67,18 +69,18 @@ def build_cnn(
     hidden = ScaleImages(tuple(mean), tuple(std), dtype=dtype, name="scale")(hidden)
     for number, n_filters in enumerate(filters, start=1):
         conv: dict[str, Any] = {"kernel_size": kernel_size, "strides": strides, "padding": padding, "dtype": dtype}
-        if batch_norm:
-            conv["use_bias"] = False
-        elif activation not in FUSED:
+        is_plain = not (batch_norm or pool_first or activation in FUSED)
+        if is_plain:
             conv["activation"] = activation
+        conv["use_bias"] = not batch_norm
         hidden = layers.Conv2D(n_filters, **conv, **weights(), name=f"conv{number}")(hidden)
+        pooling = _build_pooling(pool, padding, dtype, name=f"pool{number}")
+        hidden = pooling(hidden) if pool_first else hidden
         if batch_norm:
             hidden = FusedBatchNormalization(momentum=0.9, dtype=dtype, name=f"norm{number}")(hidden)
-        if batch_norm or activation in FUSED:
+        if not is_plain:
             hidden = build_activation(activation, dtype=dtype, name=f"activation{number}")(hidden)
-        if pool != "none":
-            pooling = layers.MaxPooling2D if pool == "max" else layers.AveragePooling2D
-            hidden = pooling(2, padding=padding, dtype=dtype, name=f"pool{number}")(hidden)
+        hidden = hidden if pool_first else pooling(hidden)
     hidden = _flatten(hidden, global_pool, dtype)
     for number, width_ in enumerate(dense, start=1):
         hidden = layers.Dense(width_, activation=activation, dtype=dtype, **weights(), name=f"dense{number}")(hidden)
@@ -86,6 +88,13 @@ def build_cnn(
         hidden = layers.Dropout(dropout, seed=next(seeds), dtype=dtype, name="dropout")(hidden)
     logits = layers.Dense(n_classes, dtype="float32", **weights(), name="logits")(hidden)
     return keras.Model(images, logits, name="cnn")
+
+
+def _build_pooling(pool: str, padding: str, dtype: str, *, name: str) -> Callable[[Any], Any]:
+    if pool == "none":
+        return lambda hidden: hidden
+    pooling = layers.MaxPooling2D if pool == "max" else layers.AveragePooling2D
+    return pooling(2, padding=padding, dtype=dtype, name=name)
 
 
 def _flatten(hidden: Any, global_pool: str, dtype: str) -> Any:

@@ -87,6 +87,8 @@ class Model(Node):
     """`same` keeps height and width; `valid` uses no pixels beyond the edge."""
     pool: Literal["max", "average", "none"] = "max"
     """2x2 pooling after each convolution."""
+    pool_first: bool = False
+    """Pool before normalisation and activation, not after: a quarter of the work for them."""
     batch_norm: bool = False
     """Normalise over the batch after each convolution."""
     activation: Literal["relu", "gelu", "silu", "elu", "tanh"] = "relu"
