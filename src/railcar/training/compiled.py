@@ -58,6 +58,29 @@ def compile_steps(
     return _as_arrays(_graph_steps(one_step, signature), has_draws=augment is not None)
 
 
+def fall_back(steps: Steps, build_other: Callable[[], Steps], explain: Callable[[str], None]) -> Steps:
+    """`steps`, made by XLA, or where XLA cannot compile the network those of `build_other`: found out in the first call,
+    before anything is changed. `explain` is then told why, in one line."""
+    chosen: list[Steps] = []
+
+    def call(chunk: Chunk) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if chosen:
+            return chosen[0](chunk)
+        try:
+            result = steps(chunk)
+            chosen.append(steps)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            lines = [line for line in str(error).splitlines() if "XLA" in line or "compil" in line]
+            if not lines:
+                raise
+            explain(lines[0].strip())
+            chosen.append(build_other())
+            result = chosen[0](chunk)
+        return result
+
+    return call
+
+
 def _build_learning(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float
 ) -> Callable[..., tuple[Any, Any]]:
