@@ -59,8 +59,8 @@ def compile_steps(
 
 
 def fall_back(steps: Steps, build_other: Callable[[], Steps], explain: Callable[[str], None]) -> Steps:
-    """`steps`, made by XLA, or where XLA cannot compile the network those of `build_other`: found out in the first call,
-    before anything is changed. `explain` is then told why, in one line."""
+    """`steps`, made by XLA, or where XLA cannot compile the network those of `build_other`: found out in the first
+    call, before anything is changed. `explain` is then told why, in one line."""
     chosen: list[Steps] = []
 
     def call(chunk: Chunk) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

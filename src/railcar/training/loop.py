@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,11 @@ from railcar.data.pipeline import Batches, prefetch
 from railcar.data.types import Dataset, Split
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
-from railcar.runs.run_dir import RunDir, read_json
+from railcar.runs.run_dir import RunDir, read_json, write_json
 from railcar.training.augment import build_augment, read_augmentation
 from railcar.training.average import WeightAverage
 from railcar.training.callbacks import BestScore, Ending, StopSignals
-from railcar.training.compiled import Steps, compile_steps
+from railcar.training.compiled import Steps, compile_steps, fall_back
 from railcar.training.guard import Circumstances, explain_bad_loss, explain_bad_weights, find_bad_loss
 from railcar.training.optimizer import Schedule
 from railcar.training.placement import log_placement
@@ -174,8 +175,24 @@ def run_training(
 
 
 def _compile(training: Training, compile: str) -> Steps:
+    steps = _build_steps(training, compile)
+    if compile == "xla" and training.recipe.training.compile == "auto":
+        steps = fall_back(steps, partial(_build_steps, training, "graph"), partial(_note_no_xla, training))
+    if not training.reporter.verbose:
+        return steps
+    return log_placement(steps, write=training.reporter.log_only, summarise=training.reporter.detail)
+
+
+def _note_no_xla(training: Training, why: str) -> None:
+    reason = f"XLA cannot compile this network: {why}"
+    training.reporter.warn(f"training.compile: graph; {reason}")
+    decisions = read_json(training.run.decisions_path) or {}
+    write_json(training.run.decisions_path, decisions | {"training.compile": {"value": "graph", "reason": reason}})
+
+
+def _build_steps(training: Training, compile: str) -> Steps:
     features, augmentation = training.dataset.features, training.augmentation
-    steps = compile_steps(
+    return compile_steps(
         training.model,
         training.optimizer,
         batch_shape=(training.recipe.training.batch_size, *features.image_shape),
@@ -185,9 +202,6 @@ def _compile(training: Training, compile: str) -> Steps:
         average=training.average,
         source=tf.constant(np.asarray(training.dataset.splits["train"].images)) if training.rows_only else None,
     )
-    if not training.reporter.verbose:
-        return steps
-    return log_placement(steps, write=training.reporter.log_only, summarise=training.reporter.detail)
 
 
 def _batches(training: Training) -> Batches:
