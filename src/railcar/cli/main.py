@@ -33,6 +33,7 @@ COMMANDS = {
     "runs": "List, show, compare and delete runs.",
     "tensorboard": "Open runs in TensorBoard.",
     "recipe": "List, show and check recipes.",
+    "bench": "Measure how fast this machine trains, and how fast it could.",
     "doctor": "Show what this machine has and how fast it computes.",
 }
 

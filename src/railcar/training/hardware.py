@@ -20,6 +20,7 @@ from typing import Any
 
 # Those that decide how fast oneDNN's kernels are, and which precision pays.
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16")
+OPERATIONS = ("matmul", "convolution")
 _NVIDIA_SMI_TIMEOUT_S = 10.0
 
 
@@ -160,24 +161,38 @@ def measure_rates(seconds: float = 2.0) -> dict[str, float]:
 
     TensorFlow must be importable. Keys: `matmul_float32_gflops`, `convolution_bfloat16_gflops`, ...
     """
+    device = list_compute_devices()[0]
+    return {
+        f"{operation}_{dtype}_gflops": measure_rate(operation, dtype, device, seconds / 4)
+        for dtype in ("float32", "bfloat16")
+        for operation in OPERATIONS
+    }
+
+
+def list_compute_devices() -> list[str]:
+    """What training could run on, in TensorFlow's words: the GPUs ("GPU:0", ...), else the CPU. TensorFlow must be
+    importable."""
+    return [device["device"] for device in describe_devices()] or ["CPU:0"]
+
+
+def measure_rate(operation: str, dtype: str, device: str, seconds: float) -> float:
+    """GFLOP/s of "matmul" or "convolution" (3x3) on `device`: the best of as many runs as fit into `seconds` after a
+    warm-up. `dtype` is that of input and result. TensorFlow must be importable."""
     import tensorflow as tf
 
-    is_gpu = bool(tf.config.list_physical_devices("GPU"))
+    is_gpu = device.startswith("GPU")
     side, n_images, size, channels = (8192, 256, 56, 128) if is_gpu else (1024, 64, 28, 64)
-    rates = {}
-    for dtype in (tf.float32, tf.bfloat16):
-        matrix = tf.cast(tf.random.stateless_uniform((side, side), (1, 2)), dtype)
-        images = tf.cast(tf.random.stateless_uniform((n_images, size, size, channels), (3, 4)), dtype)
-        kernel = tf.cast(tf.random.stateless_uniform((3, 3, channels, channels), (5, 6)), dtype)
-        multiply = tf.function(tf.linalg.matmul, autograph=False)
-        convolve = tf.function(functools.partial(tf.nn.conv2d, strides=1, padding="SAME"), autograph=False)
-        matmul_flop = 2.0 * side**3
-        convolution_flop = 2.0 * n_images * size**2 * 9 * channels**2
-        matmul_s = _best_time(lambda f=multiply, m=matrix: f(m, m), seconds / 4)
-        convolution_s = _best_time(lambda f=convolve, i=images, k=kernel: f(i, k), seconds / 4)
-        rates[f"matmul_{dtype.name}_gflops"] = matmul_flop / matmul_s / 1e9
-        rates[f"convolution_{dtype.name}_gflops"] = convolution_flop / convolution_s / 1e9
-    return rates
+    with tf.device(device):
+        if operation == "matmul":
+            left = tf.cast(tf.random.stateless_uniform((side, side), (1, 2)), dtype)
+            right, compute, flop = left, tf.linalg.matmul, 2.0 * side**3
+        else:
+            left = tf.cast(tf.random.stateless_uniform((n_images, size, size, channels), (3, 4)), dtype)
+            right = tf.cast(tf.random.stateless_uniform((3, 3, channels, channels), (5, 6)), dtype)
+            compute = functools.partial(tf.nn.conv2d, strides=1, padding="SAME")
+            flop = 2.0 * n_images * size**2 * 9 * channels**2
+        compiled = tf.function(compute, autograph=False)
+        return flop / _best_time(lambda: compiled(left, right), seconds) / 1e9
 
 
 @functools.cache

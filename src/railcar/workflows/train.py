@@ -154,7 +154,7 @@ def _carry_out(job: Job, run: RunDir, look: Look, stopped: Stopped | None) -> Ru
             if stopped:
                 for line in [*stopped.warnings, *go_on(stopped, job.plan.n_steps)]:
                     reporter.warn(line)
-            progress = _train_steps(job, run, reporter, signals, stopped)
+            progress = train_steps(job, run, reporter, signals, stopped)
             return _finish(job, run, progress, reporter)
         except BaseException as error:
             _note_end(run, error, reporter)
@@ -213,7 +213,8 @@ def _begin(job: Job, run: RunDir, origin: Origin | None) -> None:
     run.write_manifest({**run.read_manifest(), **about})
 
 
-def _train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals, stopped: Stopped | None) -> Progress:
+def train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals, stopped: Stopped | None) -> Progress:
+    """The loop, with all that it needs built for `job`; rows and checkpoints land in `run`."""
     with quiet_stderr(run.log_path):
         from railcar.evaluation.evaluate import Evaluator
         from railcar.training.average import WeightAverage
