@@ -1,9 +1,9 @@
 """The public tutorial "CNNs in TensorFlow" as it is written: three functions, a graph, a session, feed_dict.
 
-    python benchmarks/peers/tutorial_graph.py --data FOLDER [--steps 10000]
+    python keras_tutorial_graph.py --data mnist.npz [--steps 10000] [--every 500]
 
-FOLDER holds the four IDX files of MNIST. Prints one JSON line: steps, seconds of training, seconds in all, accuracy on
-the test set after every 1,000 steps (taken outside the clock) and at the end.
+Prints steps, seconds of training, seconds in all, accuracy on the test set after every so many steps (taken outside the
+clock) and at the end.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import time
 PROCESS_START = time.perf_counter()
 
 import argparse  # noqa: E402
-import gzip  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
-from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,13 +25,9 @@ import tensorflow.compat.v1 as tf  # noqa: E402  # pyright: ignore[reportMissing
 BATCH = 128
 
 
-def read_idx(folder: Path, name: str, offset: int) -> np.ndarray:
-    return np.frombuffer(gzip.decompress((folder / f"{name}-ubyte.gz").read_bytes()), np.uint8, offset=offset)
-
-
-def read_mnist(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    images = read_idx(folder, f"{part}-images-idx3", 16).reshape(-1, 784).astype(np.float32)
-    return images, read_idx(folder, f"{part}-labels-idx1", 8).astype(np.int64)
+def read_mnist(path: str, part: str) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(path) as data:
+        return data[f"x_{part}"].reshape(-1, 784).astype(np.float32), data[f"y_{part}"].astype(np.int64)
 
 
 def weight(shape: list[int]) -> Any:
@@ -66,12 +60,13 @@ def training(loss: Any) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", required=True)
     parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--every", type=int, default=500, help="steps between looks at the test set")
     arguments = parser.parse_args()
     tf.disable_eager_execution()
     images, labels = (part[:-500] for part in read_mnist(arguments.data, "train"))
-    test_images, test_labels = read_mnist(arguments.data, "t10k")
+    test_images, test_labels = read_mnist(arguments.data, "test")
     feed_images, feed_labels = tf.placeholder(tf.float32, [None, 784]), tf.placeholder(tf.int64, [None])
     keep = tf.placeholder(tf.float32)
     logits = inference(feed_images, keep)
@@ -84,7 +79,7 @@ def main() -> None:
         for step in range(arguments.steps):
             rows = np.arange(step * BATCH, (step + 1) * BATCH) % len(images)
             session.run(step_op, {feed_images: images[rows], feed_labels: labels[rows], keep: 0.5})
-            if (step + 1) % 1000 == 0 or step + 1 == arguments.steps:
+            if (step + 1) % arguments.every == 0 or step + 1 == arguments.steps:
                 paused = time.perf_counter()
                 parts = [
                     session.run(
