@@ -10,6 +10,7 @@ out. Not part of the tests.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -102,12 +103,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the four IDX files of MNIST")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mnist_train.csv"
         write_csv(options.data, path)
-        print(f"{path.stat().st_size / 1e6:.0f} MB, {options.rounds} rounds")
+        n_mb = path.stat().st_size / 1e6
         times = measure(path, options.rounds)
+    if options.json:
+        print(json.dumps({"mb": n_mb, "median_s": {name: statistics.median(one) for name, one in times.items()}}))
+        return
+    print(f"{n_mb:.0f} MB, {options.rounds} rounds")
     print(f"{'reader':10} {'median s':>9} {'best s':>9} {'x sooner than pandas':>22}")
     for name, seconds in times.items():
         ratios = [peer / own for peer, own in zip(times.get("pandas", seconds), seconds, strict=True)]

@@ -8,6 +8,7 @@ Exit status 1 when a median is above the limit. `runs list` is measured on an em
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -35,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Start-up times of short commands.")
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--limit-s", type=float, default=0.25)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     railcar = str(Path(sys.executable).with_name("railcar"))
     commands = {
@@ -48,6 +50,9 @@ def main() -> int:
         folder = Path(name)
         (folder / "faulty.yaml").write_text(FAULTY_RECIPE)
         seconds = measure(commands, options.rounds, folder)
+    if options.json:
+        print(json.dumps({"median_s": {command: statistics.median(times) for command, times in seconds.items()}}))
+        return 0
     print(f"{'command':34} {'median':>8} {'fastest':>8}")
     for command, times in seconds.items():
         print(f"{command:34} {statistics.median(times):6.3f} s {min(times):6.3f} s")

@@ -2,9 +2,9 @@
 
     python keras_cifar10.py --data cifar10.npz [--epochs 10] [--seed 0] [--limit N]
 
-Convolutions of 3x3 (32, 64) with pooling, dense 128, softmax; pixels from 0 to 1, one-hot labels, Adam, categorical cross
-entropy, batches of 32, a tenth held out for validation. Prints seconds since the process began, images a second of the
-epochs after the first, and the accuracy on the test set.
+Convolutions of 3x3 (32, 64) with pooling, dense 128, softmax; pixels from 0 to 1, one-hot labels, Adam, categorical
+cross entropy, batches of 32, a tenth held out for validation. Prints seconds since the process began, images a second
+of the epochs after the first, and the accuracy on the test set.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python keras_mnist.py --data mnist.npz [--epochs 20] [--seed 0] [--limit N]
 
-Two convolutions of 3x3 (32, 64) with pooling, dropout of 0.5, softmax; pixels from 0 to 1, one-hot labels, Adam, batches of
-128, a tenth held out for validation. Prints the accuracy on the test set and the seconds since the process began after each
-epoch; the looks at the test set are taken outside the clock.
+Two convolutions of 3x3 (32, 64) with pooling, dropout of 0.5, softmax; pixels from 0 to 1, one-hot labels, Adam,
+batches of 128, a tenth held out for validation. Prints the accuracy on the test set and the seconds since the process
+began after each epoch; the looks at the test set are taken outside the clock.
 """
 
 from __future__ import annotations

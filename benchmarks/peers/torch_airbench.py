@@ -2,14 +2,16 @@
 
     python torch_airbench.py --data cifar10.npz [--epochs 9.9] [--seed 0] [--steps N] [--precision float32] [--compile]
 
-What makes the method: a frozen first convolution that whitens patches of 2x2; three groups of two convolutions (64, 256, 256)
-that start as identities; batch normalisation that forgets fast, without scales and with biases that learn 64 times faster;
-Nesterov SGD on a triangle of rates, label smoothing, a slow average that is copied back every five steps; images flipped in
-every other epoch and shifted by up to two pixels; six views of each test image. Settings from the published program
-(github.com/KellerJordan/cifar10-airbench, MIT); the weights stay float32 here, where that program has float16.
+What makes the method: a frozen first convolution that whitens patches of 2x2; three groups of two convolutions (64,
+256, 256) that start as identities; batch normalisation that forgets fast, without scales and with biases that learn
+64 times faster; Nesterov SGD on a triangle of rates, label smoothing, a slow average that is copied back every five
+steps; images flipped in every other epoch and shifted by up to two pixels; six views of each test image. Settings
+from the published program (github.com/KellerJordan/cifar10-airbench, MIT); the weights stay float32 here, where that
+program has float16.
 
-`--steps N` ends after N steps and prints the rate and the time that all would take. Prints seconds (whitening, training and
-the last look, as the published program counts), images a second, and the accuracy after each epoch and with six views.
+`--steps N` ends after N steps and prints the rate and the time that all would take. Prints seconds (whitening,
+training and the last look, as the published program counts), images a second, and the accuracy after each epoch and
+with six views.
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ class Net(nn.Module):
             return self.head(self.body(self.whiten(images))).float() * LOGIT_SCALE
 
     def learn_whitening(self, images: torch.Tensor) -> None:
-        """Set the first convolution by the principal directions of the patches of `images`, each of them up and down."""
+        """Set the first convolution by the principal directions of patches of `images`, each of them up and down."""
         n_values = 3 * 2 * 2
         patches = functional.unfold(images, 2).transpose(1, 2).reshape(-1, n_values)
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
@@ -155,7 +157,7 @@ def see_mirrored(forward: Forward, images: torch.Tensor) -> torch.Tensor:
 
 
 def see_six_views(forward: Forward, images: torch.Tensor) -> torch.Tensor:
-    """As it is and mirrored, and both shifted by a pixel up and left, and down and right; half the weight to the first."""
+    """As it is and mirrored, and both a pixel up and left, and down and right; half the weight to the first two."""
     padded = functional.pad(images, (1,) * 4, mode="reflect")
     shifted = [see_mirrored(forward, padded[:, :, at : at + 32, at : at + 32]) for at in (0, 2)]
     return see_mirrored(forward, images) / 2 + sum(shifted) / 4

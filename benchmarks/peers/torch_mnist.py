@@ -2,10 +2,10 @@
 
     python torch_mnist.py --data mnist.npz [--epochs 20] [--seed 1] [--limit N]
 
-Two convolutions of 3x3 (32, 64), pooling, dropout 0.25, dense 128, dropout 0.5; pixels to mean 0 and deviation 1, Adadelta
-at 1.0 that falls by 0.7 an epoch, batches of 64. The data lies in memory as normalised tensors: the example's own loader
-decodes an image at a time. Prints the accuracy on the test set and the seconds since the process began after each epoch; the
-looks at the test set are taken outside the clock.
+Two convolutions of 3x3 (32, 64), pooling, dropout 0.25, dense 128, dropout 0.5; pixels to mean 0 and deviation 1,
+Adadelta at 1.0 that falls by 0.7 an epoch, batches of 64. The data lies in memory as normalised tensors: the
+example's own loader decodes an image at a time. Prints the accuracy on the test set and the seconds since the process
+began after each epoch; the looks at the test set are taken outside the clock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tutorial's network in PyTorch, for its rate: channels last, a fused Adam, eager and compiled; the better one counts.
+"""The tutorial's network in PyTorch, for its rate: channels last, a fused Adam, eager and compiled; the better counts.
 
     python torch_tutorial.py --data mnist.npz [--steps 300] [--precision float32|bfloat16]
 

@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-_DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
-_SEPARABLE = ("SeparableConv1D", "SeparableConv2D")
-
 
 def count_step_flop(model: Any) -> float | None:
     """Floating-point operations of a training step for one image: forward, and backward to weights and to inputs.
@@ -47,8 +44,9 @@ def _count_forward(layer: Any) -> float | None:
     if not kernels:
         return 0.0
     places = _count_places(layer)
-    names = {kind.__name__ for kind in type(layer).__mro__}
-    if places is None or not names & {"Dense", "BaseConv", *_DEPTHWISE, *_SEPARABLE}:
+    name = type(layer).__name__
+    is_plain = hasattr(layer, "kernel") and len(kernels) == 1 and "Transpose" not in name
+    if places is None or not (is_plain or name.startswith(("Depthwise", "Separable"))):
         return None
     return 2.0 * places * sum(prod(shape) for shape in kernels)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -16,15 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
-from railcar.data.types import RawData, RawSplit, ReadOptions
+from railcar.data.types import Allocate, RawData, RawSplit, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.storage.download import download
 from railcar.storage.local import cache_dir
 
 SIDES = {"train": "train", "t10k": "test", "test": "test"}
-SUFFIXES = ("", ".gz", ".xz")
+PACKED = (".gz", ".xz")
+SUFFIXES = ("", *PACKED)
 UNSIGNED_BYTE = 0x08
 HEADER_WORD = 4
+BLOCK_BYTES = 1 << 22
+# More than any packed file of pixels holds: what promises it is damaged, and is not given the memory.
+MAX_RATIO = 10_000
 
 MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -95,7 +100,8 @@ def read_idx_folder(folder: Path, options: ReadOptions | None = None) -> RawData
             hint="put the four IDX files into one folder: train-images, train-labels, t10k-images, t10k-labels",
         )
     _check_pairs(Path(folder), files)
-    images = {side: _read_images(pair[0]) for side, pair in files.items()}
+    allocate = (options or ReadOptions()).allocate
+    images = {side: _read_images(pair[0], f"{side}.images", allocate) for side, pair in files.items()}
     shape = images["train"].shape[1:]
     for side, (image_path, _) in files.items():
         if images[side].shape[1:] != shape:
@@ -130,42 +136,78 @@ def _check_pairs(folder: Path, files: dict[str, tuple[Path, Path]]) -> None:
             )
 
 
-def _read_images(path: Path) -> NDArray[np.uint8]:
-    images = read_idx(path, n_dimensions=(3, 4))
-    images = images if images.ndim == 4 else images[..., None]
+def _read_images(path: Path, name: str, allocate: Allocate) -> NDArray[np.uint8]:
+    def allocate_images(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        return allocate(name, shape if len(shape) == 4 else (*shape, 1))
+
+    images = read_idx(path, n_dimensions=(3, 4), allocate=allocate_images)
     if images.shape[-1] not in (1, 3):
         raise DataError(f"{path}: images of {images.shape[-1]} channels", hint="gray (1) and RGB (3) can be read")
     return images
 
 
-def read_idx(path: Path, *, n_dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The uint8 array of one IDX file, plain or packed. Raises `DataError` unless it is whole and of such a rank."""
+def _allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.empty(shape, np.uint8)
+
+
+def read_idx(
+    path: Path,
+    *,
+    n_dimensions: tuple[int, ...],
+    allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] = _allocate,
+) -> NDArray[np.uint8]:
+    """The uint8 array of one IDX file, plain or packed, read block by block into what `allocate` gives for its shape.
+    Raises `DataError` unless it is whole and of such a rank."""
     hint = "the file is damaged or was not fetched completely; fetch it again"
     try:
         with _open_packed(path) as file:
-            magic = file.read(HEADER_WORD)
-            rank = magic[3] if len(magic) == HEADER_WORD else 0
-            if magic[:3] != bytes([0, 0, UNSIGNED_BYTE]) or rank not in n_dimensions:
-                raise DataError(
-                    f"{path}: not an IDX file of {_name_ranks(n_dimensions)}: {_describe(magic)}", hint=hint
-                )
-            header = file.read(HEADER_WORD * rank)
-            if len(header) < HEADER_WORD * rank:
-                raise DataError(f"{path}: truncated inside its header", hint=hint)
-            shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
+            shape = _read_header(file, path, n_dimensions, hint)
             n_bytes = prod(shape)
-            content = file.read(n_bytes)
+            n_there = path.stat().st_size - HEADER_WORD * (1 + len(shape)) if path.suffix not in PACKED else n_bytes
+            if n_there < n_bytes:
+                raise _wrong_length(path, n_bytes, f"{max(n_there, 0):,}", hint)
+            if n_bytes == 0:
+                raise DataError(f"{path}: holds no examples", hint="fetch the file again")
+            if n_bytes > MAX_RATIO * path.stat().st_size:
+                raise OverflowError
+            array = allocate(shape)
+            n_read = _fill(array, file)
             has_more = bool(file.read(1))
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path}: truncated or damaged: {error}", hint=hint) from error
     except (OverflowError, MemoryError) as error:
         raise DataError(f"{path}: its header asks for more than this machine can hold", hint=hint) from error
-    if len(content) != n_bytes or has_more:
-        found = "more" if has_more else f"{len(content):,}"
-        raise DataError(f"{path}: its header promises {n_bytes:,} bytes of data, the file has {found}", hint=hint)
-    if n_bytes == 0:
-        raise DataError(f"{path}: holds no examples", hint="fetch the file again")
-    return np.frombuffer(content, np.uint8).reshape(shape)
+    if n_read != n_bytes or has_more:
+        raise _wrong_length(path, n_bytes, "more" if has_more else f"{n_read:,}", hint)
+    return array
+
+
+def _read_header(file: BinaryIO, path: Path, n_dimensions: tuple[int, ...], hint: str) -> tuple[int, ...]:
+    """The shape of what follows."""
+    magic = file.read(HEADER_WORD)
+    rank = magic[3] if len(magic) == HEADER_WORD else 0
+    if magic[:3] != bytes([0, 0, UNSIGNED_BYTE]) or rank not in n_dimensions:
+        raise DataError(f"{path}: not an IDX file of {_name_ranks(n_dimensions)}: {_describe(magic)}", hint=hint)
+    header = file.read(HEADER_WORD * rank)
+    if len(header) < HEADER_WORD * rank:
+        raise DataError(f"{path}: truncated inside its header", hint=hint)
+    return tuple(int(size) for size in np.frombuffer(header, ">u4"))
+
+
+def _fill(array: NDArray[np.uint8], file: BinaryIO) -> int:
+    """Read into `array` until it is full or the file ends; how many bytes came."""
+    content = array.reshape(-1).data
+    n_read = 0
+    while n_read < len(content):
+        n = file.readinto(content[n_read : n_read + BLOCK_BYTES])  # pyright: ignore[reportAttributeAccessIssue]
+        if not n:
+            break
+        n_read += n
+    return n_read
+
+
+def _wrong_length(path: Path, n_bytes: int, found: str, hint: str) -> DataError:
+    return DataError(f"{path}: its header promises {n_bytes:,} bytes of data, the file has {found}", hint=hint)
 
 
 def _open_packed(path: Path) -> BinaryIO:
