@@ -97,7 +97,8 @@ class Batches:
         order = self._orders.get(epoch)
         if order is None:
             generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch])))
-            order = self.split.rows[generator.permutation(len(self.split))]
+            order = self.split.rows.copy()
+            generator.shuffle(order)
             self._orders = {kept: rows for kept, rows in self._orders.items() if kept == epoch - 1} | {epoch: order}
         return order
 

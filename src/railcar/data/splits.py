@@ -21,6 +21,7 @@ Share = float | int | tuple[str, int] | str | None
 """None, a fraction (float), a count (int), `("last", n)`, or the path of a source of its own."""
 
 HELD_OUT = ("test", "validation")
+BLOCK = 1 << 16
 
 
 def split_sides(
@@ -67,18 +68,19 @@ def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
     """
     n = len(hashes)
     side = np.zeros(n, np.int8)
-    position = mix(hashes ^ mix(np.array([seed + 1], np.uint64))) / np.float64(2**64)
     fractions = {name: share for name, share in shares.items() if isinstance(share, float)}
     if sum(fractions.values()) >= 1:
         raise DataError(
             f"data.{' and data.'.join(fractions)} leave nothing to train on: together {sum(fractions.values()):g}",
             hint="choose fractions that add up to less than 1",
         )
+    position = _draw_positions(hashes, seed) if fractions else np.empty(0)
     # The test side takes the low end and validation the high end, so that changing one leaves the other alone.
     if "test" in fractions:
         side[_is_low(position, fractions["test"])] = 1
     if "validation" in fractions:
-        side[_is_low(1 - position, fractions["validation"]) & (side == 0)] = 2
+        np.subtract(1, position, out=position)
+        side[_is_low(position, fractions["validation"]) & (side == 0)] = 2
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, n])))
     for number, name in ((1, "test"), (2, "validation")):
         share = shares.get(name)
@@ -97,12 +99,23 @@ def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
     return {name: np.flatnonzero(side == number) for name, number in numbers.items()}
 
 
+def _draw_positions(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
+    """float64 [n], 0 to 1: what the seed makes of each hash, block by block: nothing else of that size is held."""
+    key = mix(np.array([seed + 1], np.uint64))
+    position = np.empty(len(hashes))
+    for start in range(0, len(hashes), BLOCK):
+        position[start : start + BLOCK] = mix(hashes[start : start + BLOCK] ^ key) / np.float64(2**64)
+    return position
+
+
 def _is_low(position: NDArray[np.float64], fraction: float) -> NDArray[np.bool_]:
     """Which of `position` (0 to 1) are below `fraction`; in a small set at least half as many as that should be, so
     that chance leaves no side empty."""
     n_least = max(1, int(fraction * len(position) / 2))
     if n_least >= len(position):
         return position < fraction
+    if np.count_nonzero(is_low := position <= fraction) >= n_least:
+        return is_low
     return position <= max(fraction, float(np.partition(position, n_least - 1)[n_least - 1]))
 
 
@@ -153,18 +166,19 @@ def _check_splits(splits: dict[str, Split], class_names: tuple[str, ...]) -> Non
 
 def write_splits(dataset: Dataset, path: Path) -> None:
     """Write `splits.parquet`: columns `id` and `side`, a row for each example of each split."""
-    import io
+    import tempfile
 
     import polars as pl
 
     frames = []
     for name, split in dataset.splits.items():
-        rows = pl.Series("row", split.rows)
         if isinstance(split.ids, str):
-            ids = pl.select(pl.format(f"{split.ids}/{{}}", rows).alias("id")).to_series()
+            ids = pl.LazyFrame({"row": split.rows}).select(pl.format(f"{split.ids}/{{}}", "row").alias("id"))
         else:
-            ids = pl.Series("id", [split.ids[row] for row in split.rows.tolist()], dtype=pl.String)
-        frames.append(pl.DataFrame({"id": ids}).with_columns(pl.lit(name).alias("side")))
-    buffer = io.BytesIO()
-    pl.concat(frames).write_parquet(buffer)
-    write_atomic(path, buffer.getvalue())
+            ids = pl.LazyFrame({"id": [split.ids[row] for row in split.rows.tolist()]}, {"id": pl.String})
+        frames.append(ids.with_columns(pl.lit(name).alias("side")))
+    with tempfile.TemporaryDirectory() as folder:
+        # part by part: the ids of a few million examples are not to be in memory all at once
+        whole = Path(folder) / path.name
+        pl.concat(frames).sink_parquet(whole)
+        write_atomic(path, whole.read_bytes())
