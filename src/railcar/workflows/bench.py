@@ -39,7 +39,7 @@ SHAPES = {
 }
 _N_BATCHES = 16
 _N_STEPS = 10**7
-_N_ROWS = 4
+_N_ROWS = 2
 _POLL_S = 0.05
 
 Told = Callable[[str], None]
@@ -153,6 +153,8 @@ def _bare_settings() -> dict[str, Any]:
         "training.log_every": 1,
         "training.best": "last",
         "training.tensorboard": False,
+        "training.early_stop": None,
+        "training.stop_at": None,
     }
 
 
@@ -176,7 +178,7 @@ def measure_training(job: Job, seconds: float) -> float:
                 ended.set()
                 clock.join()
         rates = [row["examples_per_s"] for row in run.read_metrics()]
-    return statistics.median(rates[len(rates) // 4 :])
+    return statistics.median(rates[1 + len(rates) // 4 :] or rates[-1:])
 
 
 def _stop_later(run: RunDir, signals: StopSignals, seconds: float, ended: threading.Event) -> None:

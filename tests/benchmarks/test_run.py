@@ -1,0 +1,85 @@
+"""The drivers of `benchmarks/` in their shortest form, without the peers' environments, so that they do not rot."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.synthetic import make_images
+
+
+@pytest.fixture(scope="module")
+def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four IDX files like MNIST's, with 1,200 and 200 images."""
+    folder = tmp_path_factory.mktemp("small")
+    for prefix, n in (("train", 1200), ("t10k", 200)):
+        images, labels = make_images(n, n_classes=10, side=28, seed=n)
+        header = np.array([n, 28, 28], ">u4").tobytes()
+        (folder / f"{prefix}-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3]) + header + images.tobytes())
+        content = bytes([0, 0, 8, 1]) + header[:4] + labels.astype(np.uint8).tobytes()
+        (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(content)
+    return folder
+
+
+def run(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(project / "benchmarks" / "run.py"), *options]
+    # the package that this process uses, wherever it was imported from
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=environment)
+
+
+def test_a_quick_round_without_peers_measures_and_describes(project: Path, small_mnist: Path, tmp_path: Path) -> None:
+    rows = ("memory", "exactness")
+    where = ("--results", str(tmp_path / "results"), "--scratch", str(tmp_path))
+    page = project / "docs" / "concepts" / "performance.md"
+    before = page.read_text()
+
+    done = run(project, "--mnist", str(small_mnist), "--quick", "--without-peers", "--only", *rows, *where)
+
+    assert done.returncode == 0, done.stderr
+    assert "memory of its own" in done.stdout
+    assert "steps of `mnist-tutorial`" in done.stdout
+    for name in rows:
+        document = json.loads((tmp_path / "results" / f"{name}.json").read_text())
+        assert document["row"] == name
+        assert document["machine"]["versions"]["railcar"]
+    memory = json.loads((tmp_path / "results" / "memory.json").read_text())["measured"]["rows"]
+    assert [row["factor"] for row in memory] == [2]
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+    assert page.read_text() == before
+
+
+def test_a_row_that_cannot_be_measured_is_named_and_passed_over(project: Path) -> None:
+    done = run(project, "--quick", "--without-peers", "--only", "rate", "cifar10")
+
+    assert done.returncode == 0, done.stderr
+    assert "skipped: needs --mnist FOLDER" in done.stderr
+    assert "cifar10" in done.stderr
+
+
+def test_every_peer_is_a_program_with_an_environment_of_its_own(project: Path) -> None:
+    folder = project / "benchmarks"
+    peers = [path for path in (folder / "peers").glob("*.py") if path.name != "__init__.py"]
+
+    assert len(peers) > 5
+    for path in peers:
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path.name
+        assert (folder / "environments" / f"{path.stem.partition('_')[0]}.txt").is_file()
+        imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not any(name and name.startswith("railcar") for name in imported), path.name
+
+
+def test_environments_are_plain_versions(project: Path) -> None:
+    for path in (project / "benchmarks" / "environments").glob("*.txt"):
+        pins = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        assert pins
+        assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9A-Za-z.]+", pin)] == []
