@@ -25,7 +25,7 @@ from typing import Any
 
 from harness.bench import Bench, Skipped
 from harness.environments import DEFAULT_DIR
-from harness.figures import write_figures
+from harness.figures import PAGE, write_figures
 from harness.machine import describe_machine
 from harness.processes import Failed
 from rows import cifar10, exactness, memory, mnist, programs, rate
@@ -68,6 +68,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--env-dir", type=Path, default=DEFAULT_DIR, metavar="FOLDER")
     parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="for data and runs, emptied at the end (5 GB)")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="which has the table between its marks")
     parser.add_argument("--figures", action="store_true", help="write the table from the results, and measure nothing")
     return parser.parse_args()
 
@@ -117,7 +118,7 @@ def main() -> int:
         if n_failed:
             return 1
     if not arguments.quick:
-        write_figures(arguments.results, {name: row.describe for name, row in ROWS.items()})
+        write_figures(arguments.results, {name: row.describe for name, row in ROWS.items()}, arguments.page)
     return 0
 
 

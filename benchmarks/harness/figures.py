@@ -14,7 +14,7 @@ BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 Describe = Callable[[dict[str, Any]], list[tuple[str, ...]]]
 
 
-def write_figures(results: Path, describe: dict[str, Describe], page: Path = PAGE) -> None:
+def write_figures(results: Path, describe: dict[str, Describe], page: Path) -> None:
     """Replace what stands between the marks of `page`; rows in the order of `describe`. Nothing without results."""
     documents = [json.loads(path.read_text()) for name in describe if (path := results / f"{name}.json").is_file()]
     if not documents:

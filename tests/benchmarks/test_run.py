@@ -56,6 +56,19 @@ def test_a_quick_round_without_peers_measures_and_describes(project: Path, small
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
     assert page.read_text() == before
 
+    copy = tmp_path / "performance.md"
+    copy.write_text(before)
+    done = run(project, "--figures", "--results", str(tmp_path / "results"), "--page", str(copy))
+
+    assert done.returncode == 0, done.stderr
+    text = copy.read_text()
+    table = text.partition("<!-- figures: begin -->")[2].partition("<!-- figures: end -->")[0]
+    assert "cores of" in table
+    assert all(f"| `{name}` |\n" in table for name in rows)
+    assert text.replace(table, "") == before.replace(
+        before.partition("begin -->")[2].partition("<!-- figures: end")[0], ""
+    )
+
 
 def test_a_row_that_cannot_be_measured_is_named_and_passed_over(project: Path) -> None:
     done = run(project, "--quick", "--without-peers", "--only", "rate", "cifar10")
