@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.bench import FOLDER, Bench, Skipped
-from harness.processes import run_json
+from harness.processes import Failed, run_json
 
 
 def measure_startup(bench: Bench) -> dict[str, Any]:
@@ -36,22 +37,35 @@ def describe_csv(measured: dict[str, Any]) -> list[tuple[str, ...]]:
     return [(f"MNIST as CSV ({measured['mb']:.0f} MB) to a uint8 array, in turns", f"{ours:.3f} s", peers, ratio)]
 
 
-def measure_program(name: str) -> Callable[[Bench], dict[str, Any]]:
-    """Of a program that prints JSON, whatever is in it; with `figures` in it, rows of the table."""
-
-    def measure(bench: Bench) -> dict[str, Any]:
-        quick = ("--quick",) if bench.is_quick else ()
-        return _run(name, "--json", *quick)
-
-    return measure
+def measure_workers(bench: Bench) -> dict[str, Any]:
+    return _run_to_file(bench, FOLDER / "workers.py", [str(FOLDER / "workers.py")])
 
 
-def describe_program(measured: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [tuple(row) for row in measured.get("figures", [])]
+def measure_reliability(bench: Bench) -> dict[str, Any]:
+    return _run_to_file(bench, FOLDER / "reliability" / "run.py", ["-m", "benchmarks.reliability"])
+
+
+def describe_results(measured: dict[str, Any]) -> list[tuple[str, ...]]:
+    """`figures` as they are, if there are any; trials as how many of them passed."""
+    found = measured["results"]
+    if isinstance(found, dict):
+        return [tuple(map(str, row)) for row in found.get("figures", [])]
+    return [(row["what"], f"{row['passed']} of {row['trials']}; {row['note']}", "", "") for row in found]
+
+
+def _run_to_file(bench: Bench, path: Path, command: list[str]) -> dict[str, Any]:
+    """A program that takes `--json FILE` and `--quick`, and says by its status whether its targets were met. Its own
+    lines go to stderr. Raises `Skipped` when `path` is not there, `Failed` when it wrote nothing."""
+    if not path.exists():
+        raise Skipped(f"there is no benchmarks/{path.relative_to(FOLDER)} yet")
+    target = bench.scratch / f"{path.stem}.json"
+    quick = ["--quick"] if bench.is_quick else []
+    line = [sys.executable, *command, "--json", str(target), *quick]
+    status = subprocess.run(line, cwd=FOLDER.parent, stdout=sys.stderr, check=False).returncode
+    if not target.exists():
+        raise Failed(f"{' '.join(line)} ended with status {status} and wrote no results")
+    return {"is_met": status == 0, "results": json.loads(target.read_text())}
 
 
 def _run(name: str, *options: str) -> dict[str, Any]:
-    path: Path = FOLDER / name
-    if not path.exists():
-        raise Skipped(f"there is no benchmarks/{name} yet")
-    return run_json([sys.executable, str(path), *options])
+    return run_json([sys.executable, str(FOLDER / name), *options])
