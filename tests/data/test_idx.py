@@ -10,6 +10,7 @@ import pytest
 
 from railcar.data.sources import idx
 from railcar.data.sources.idx import fetch_mnist, read_idx_folder
+from railcar.data.types import ReadOptions
 from railcar.errors import DataError, NotFound
 
 
@@ -142,3 +143,33 @@ def test_test_images_of_another_size_are_refused(make: SimpleNamespace, tmp_path
     (folder / "t10k-images-idx3-ubyte").write_bytes(make.idx_bytes(images))
     with pytest.raises(DataError, match="t10k-images-idx3-ubyte: images of shape"):
         read_idx_folder(folder)
+
+
+def test_images_are_read_straight_into_the_array_that_is_handed_out(make: SimpleNamespace, tmp_path: Path) -> None:
+    folder = make.idx(tmp_path / "mnist", packed=True)
+    handed: dict[str, np.ndarray] = {}
+
+    def allocate(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        return handed.setdefault(name, np.zeros(shape, np.uint8))
+
+    raw = read_idx_folder(folder, ReadOptions(allocate=allocate))
+
+    assert set(handed) == {"train.images", "test.images"}
+    assert all(raw.sides[side].images is handed[f"{side}.images"] for side in raw.sides)
+    assert handed["train.images"].any()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_header_that_promises_too_much_is_refused_before_anything_is_reserved(
+    make: SimpleNamespace, tmp_path: Path, packed: bool
+) -> None:
+    folder = make.idx(tmp_path / "mnist", packed=packed)
+    path = folder / f"train-images-idx3-ubyte{'.gz' if packed else ''}"
+    content = bytes([0, 0, 8, 3]) + np.array([4_000_000_000, 28, 28], ">u4").tobytes() + bytes(99)
+    path.write_bytes(gzip.compress(content) if packed else content)
+
+    def allocate(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        raise AssertionError(f"{name} {shape}")
+
+    with pytest.raises(DataError, match="header"):
+        read_idx_folder(folder, ReadOptions(allocate=allocate))
