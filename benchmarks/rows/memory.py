@@ -7,6 +7,7 @@ whenever it needs them. The first run reads the source and prepares it, the seco
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,13 @@ def measure(bench: Bench) -> dict[str, Any]:
             "data_mb": round(sum(f.stat().st_size for f in folder.iterdir()) / 1e6),
         }
         for name in ("preparing", "prepared"):
-            row[name] = bench.train("mnist", folder, *sets, watch=True)
-            bench.say(f"{factor}x, {name}: { {key: row[name].get(key) for key in KEYS} }")
+            row[name] = _peaks(bench.train("mnist", folder, *sets, watch=True))
+            bench.say(f"{factor}x, {name}: {row[name]}")
         if bench.has_peers:
             npz = bench.scratch / "grown.npz"
             _write_npz(folder, source.npz, npz, factor)
-            row["keras"] = bench.peer("keras_tutorial", npz, "--steps", peer_steps, "--whole", watch=True)
-            bench.say(f"{factor}x, Keras: { {key: row['keras'].get(key) for key in KEYS} }")
+            row["keras"] = _peaks(bench.peer("keras_tutorial", npz, "--steps", peer_steps, "--whole", watch=True))
+            bench.say(f"{factor}x, Keras: {row['keras']}")
             npz.unlink()
         rows.append(row)
         shutil.rmtree(folder)
@@ -45,7 +46,12 @@ def measure(bench: Bench) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def _write_npz(folder: Any, original: Any, path: Any, factor: int) -> None:
+def _peaks(run: dict[str, Any]) -> dict[str, float]:
+    """In MB; nothing where the system does not tell."""
+    return {key: run[key] for key in KEYS if key in run}
+
+
+def _write_npz(folder: Path, original: Path, path: Path, factor: int) -> None:
     """The same examples for Keras; written part by part, since they need not fit into memory here."""
     images = np.memmap(folder / "train-images-idx3-ubyte", np.uint8, "r", offset=16).reshape(-1, 28, 28)
     with np.load(original) as data:
