@@ -1,0 +1,91 @@
+"""The driver: runs the rows of the reliability table, prints one line each, exits 1 when a target is missed.
+
+    python -m benchmarks.reliability [--rows 1,2] [--quick] [--seed N] [--json FILE]
+
+Rows 1 and 4 to 8 train in processes of their own that run the command line's `main`; they are forked from this one,
+which has imported TensorFlow and not started it (row 8 starts `python -m railcar` anew each time). Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one row. `passed` of `trials` did; `note` is one line of figures; `failures` say what went wrong."""
+
+    passed: int
+    trials: int
+    note: str = ""
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def is_met(self) -> bool:
+        return self.passed == self.trials > 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """`trials` and `quick_trials` are how many are run; a row with None decides by itself."""
+
+    number: int
+    what: str
+    measure: Callable[[Path, int | None, random.Random], Outcome]
+    trials: int | None
+    quick_trials: int | None
+
+
+def build_rows() -> list[Row]:
+    from benchmarks.reliability import disk, kills, saves
+
+    return [
+        Row(1, "kill -9 in training, resumed: the same bits", kills.measure_weights, 200, 3),
+        Row(2, "kill at every file-system call of a save", saves.measure_every_call, None, None),
+        Row(3, "kill -9 while saving back to back", saves.measure_random_kills, 200, 10),
+        Row(4, "disk full during a save: the old one loads", disk.measure_full_disk, 20, 1),
+        Row(5, "newest checkpoint damaged: falls back, says so", disk.measure_damage, 50, 4),
+        Row(6, "steps and learning rates after a resume", kills.measure_steps, 20, 1),
+        Row(7, "best score, patience, history after a resume", kills.measure_memory, 20, 1),
+        Row(8, "SIGTERM to a saved checkpoint, 20 s at most", kills.measure_sigterm, 20, 1),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", default="1,2,3,4,5,6,7,8", help="which rows, such as 1,4")
+    parser.add_argument("--quick", action="store_true", help="a few trials of each")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and places")
+    parser.add_argument("--json", type=Path, help="also write the results into this file")
+    options = parser.parse_args()
+    wanted = [int(number) for number in options.rows.split(",")]
+    results = []
+    print(f"{'row':<5}{'what':<48}{'passed':>9}{'target':>9}{'time':>9}  figures", flush=True)
+    for row in (row for row in build_rows() if row.number in wanted):
+        started = time.monotonic()
+        trials = row.quick_trials if options.quick else row.trials
+        with tempfile.TemporaryDirectory(prefix="railcar-reliability-") as folder:
+            outcome = row.measure(Path(folder), trials, random.Random(f"{options.seed}/{row.number}"))
+        seconds = time.monotonic() - started
+        passed, target = f"{outcome.passed}/{outcome.trials}", f"{outcome.trials}/{outcome.trials}"
+        print(f"{row.number:<5}{row.what:<48}{passed:>9}{target:>9}{seconds:>7.0f} s  {outcome.note}", flush=True)
+        for failure in outcome.failures:
+            print(f"       failed: {failure}", flush=True)
+        results.append({"row": row.number, "what": row.what, "seconds": round(seconds, 1), **asdict(outcome)})
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    is_met = all(result["passed"] == result["trials"] > 0 for result in results)
+    print("all targets are met" if is_met else "a target was MISSED", flush=True)
+    return 0 if is_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
