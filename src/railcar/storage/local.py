@@ -46,6 +46,10 @@ def explain_output_errors(path: Path, *, hint: str = "") -> Iterator[None]:
             raise OutputError(
                 f"{path}: the disk is full", hint=hint or f"free some space on the disk that holds {path.parent}"
             ) from error
+        if error.errno == errno.EFBIG:
+            raise OutputError(
+                f"{path}: a limit on the size of files is reached", hint=hint or "raise it (ulimit -f)"
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise OutputError(
                 f"{path} is not writable: {error.strerror}",
