@@ -48,11 +48,11 @@ def build_rows() -> list[Row]:
     from benchmarks.reliability import disk, kills, saves
 
     return [
-        Row(1, "kill -9 in training, resumed: the same bits", kills.measure_weights, 200, 3),
+        Row(1, "kill -9 in training, resumed: the same bits", kills.measure_weights, 200, 2),
         Row(2, "kill at every file-system call of a save", saves.measure_every_call, None, None),
-        Row(3, "kill -9 while saving back to back", saves.measure_random_kills, 200, 10),
+        Row(3, "kill -9 while saving back to back", saves.measure_random_kills, 200, 5),
         Row(4, "disk full during a save: the old one loads", disk.measure_full_disk, 20, 1),
-        Row(5, "newest checkpoint damaged: falls back, says so", disk.measure_damage, 50, 4),
+        Row(5, "newest checkpoint damaged: falls back, says so", disk.measure_damage, 50, 2),
         Row(6, "steps and learning rates after a resume", kills.measure_steps, 20, 1),
         Row(7, "best score, patience, history after a resume", kills.measure_memory, 20, 1),
         Row(8, "SIGTERM to a saved checkpoint, 20 s at most", kills.measure_sigterm, 20, 1),

@@ -1,0 +1,30 @@
+"""The reliability benchmarks in their short form: a few trials of each row, all in one process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills and traces by Linux' own means")
+
+
+@pytest.fixture(scope="module")
+def results(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """What each row of the table came to."""
+    path = tmp_path_factory.mktemp("reliability") / "results.json"
+    command = [sys.executable, "-m", "benchmarks.reliability", "--quick", "--json", str(path)]
+    done = subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True, check=False)
+    assert path.is_file(), done.stdout + done.stderr
+    return {row["row"]: row for row in json.loads(path.read_text())}
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_every_trial_of_a_row_passes(results: dict[int, dict[str, Any]], number: int):
+    row = results[number]
+    assert row["passed"] == row["trials"] > 0, row["failures"]
