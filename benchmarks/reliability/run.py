@@ -66,6 +66,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places")
     parser.add_argument("--json", type=Path, help="also write the results into this file")
     options = parser.parse_args()
+    if sys.platform != "linux":
+        parser.error("needs Linux: processes are forked, traced and killed by its means")
     wanted = [int(number) for number in options.rows.split(",")]
     results = []
     print(f"{'row':<5}{'what':<48}{'passed':>9}{'target':>9}{'time':>9}  figures", flush=True)

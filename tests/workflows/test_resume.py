@@ -128,3 +128,15 @@ def test_a_run_that_ended_early_goes_on_when_its_rule_is_lifted(tmp_path: Path):
     manifest = run.read_manifest()
     assert (manifest["step"], manifest["state"]) == (9, "finished") and "ended_early" not in manifest
     assert manifest["changes"][0]["recipe"] == {"training.stop_at": [stop_at, None]}
+
+
+def test_a_run_that_was_killed_may_end_sooner_than_it_was_to(tmp_path: Path):
+    whole = train_tiny(tmp_path, steps=9)
+    run = RunDir(whole.path)
+    for step in (6, 9):
+        shutil.rmtree(run.checkpoints / checkpoint_name(step))
+    stop(run)
+    railcar.train(resume=run.name, overrides=["training.steps=4"], runs_dir=tmp_path, quiet=True)
+    manifest = run.read_manifest()
+    assert (manifest["state"], manifest["step"], manifest["steps"]) == ("finished", 4, 4)
+    assert [row["step"] for row in run.read_metrics()] == [1, 2, 3, 4]

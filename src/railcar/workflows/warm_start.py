@@ -82,7 +82,8 @@ def carry_over(origin: Origin, model: Any, class_names: tuple[str, ...]) -> str:
     classes of the same names; other classes keep their fresh ones. Raises `RecipeError` when the networks differ."""
     variables = [one for one in model.variables if np.dtype(one.dtype).kind == "f"]
     weights = origin.read_weights()
-    outputs = {id(one) for one in model.layers[-1].variables}
+    # What follows the last layer with weights only scales or shapes the logits.
+    outputs = {id(one) for one in next(layer for layer in reversed(model.layers) if layer.variables).variables}
     before = origin.features.class_names
     for index, variable in enumerate(variables):
         there = weights[index] if index < len(weights) else None
