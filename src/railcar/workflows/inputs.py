@@ -194,6 +194,7 @@ def choose_defaults(asked: Recipe, *, image_shape: tuple[int, int, int], n_train
             "name": "cnn",
             "filters": filters,
             "batch_norm": True,
+            "pool_first": True,
             "dropout": 0.3,
             "global_pool": "none" if left**2 * filters[-1] <= 8192 else "average",
             "initializer": "he_normal",
