@@ -12,6 +12,7 @@
     ├── OutputError           results cannot be written there                             1
     ├── TrainingError         training cannot go on (loss is not a number, ...)           1
     └── Interrupted           Ctrl-C (130) or SIGTERM (143), with the work saved    130, 143
+        └── WorkerLost        another worker of the same training died                    1
 
 Every one carries `what` (one line that names the file, line or key) and `hint` (one line that mends it).
 """
@@ -106,3 +107,10 @@ class Interrupted(RailcarError):
     def __init__(self, what: str, *, hint: str = "", exit_status: int = 130) -> None:
         super().__init__(what, hint=hint)
         self.exit_status = exit_status
+
+
+class WorkerLost(Interrupted):
+    """Another worker of the same training died; what was trained until the last checkpoint is kept."""
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(what, hint=hint, exit_status=1)

@@ -26,6 +26,13 @@ from railcar.errors import UsageError
 )
 @click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
 @click.option("--find-lr", is_flag=True, help="Try learning rates in a short training, say which to take, and end.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Train with N processes on this computer, which share every batch, for trying out.",
+)
 @runs_dir_option
 @common_options(json=True)
 def command(
@@ -36,6 +43,7 @@ def command(
     resume: str | None,
     from_run: str | None,
     find_lr: bool,
+    workers: int,
     runs_dir: Path,
     console: Console,
 ) -> None:
@@ -65,9 +73,12 @@ def command(
         name=None if is_new else name,
         resume=False if resume is None else resume or True,
         from_run=from_run,
+        workers=workers,
         runs_dir=runs_dir,
         **look,
     )
+    if not run.is_chief:
+        return
     if console.json:
         console.json_result(
             {

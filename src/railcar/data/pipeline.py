@@ -36,7 +36,8 @@ class Batches:
 
     Example number `step * batch_size + i` of the run is batch `step`'s example i; `step` counts from 0. Each epoch has
     every example once, in an order drawn from (seed, epoch), or in the split's own order without `shuffle`. With
-    `rows_only` a chunk has the images' rows in place of the images.
+    `rows_only` a chunk has the images' rows in place of the images. With `part` a chunk has only these of the
+    `batch_size` examples of each batch: each of several workers reads its own.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Batches:
         *,
         augmentation: Augmentation | None = None,
         rows_only: bool = False,
+        part: slice = slice(None),
     ) -> None:
         self.split = split
         self.batch_size = batch_size
@@ -55,6 +57,7 @@ class Batches:
         self.shuffle = shuffle
         self.augmentation = augmentation
         self.rows_only = rows_only
+        self.part = part
         # A plain view of the memory map: taking rows of np.memmap itself costs a wrapper object for each call.
         self._images = np.asarray(split.images)
         self._labels = np.asarray(split.labels)
@@ -71,8 +74,11 @@ class Batches:
     def chunk(self, first_step: int, n_steps: int) -> Chunk:
         """Batches `first_step` to `first_step + n_steps - 1`."""
         rows, epochs = self._rows(first_step, n_steps)
-        labels = np.take(self._labels, rows)
         draws = self.augmentation.draw(first_step, rows, epochs) if self.augmentation else None
+        if draws:
+            draws = Draws(draws.transforms[:, self.part], draws.boxes[:, self.part])
+        rows = rows[:, self.part]
+        labels = np.take(self._labels, rows)
         images = rows.astype(np.int32) if self.rows_only else np.take(self._images, rows, axis=0)
         return Chunk(first_step, images, labels, draws)
 

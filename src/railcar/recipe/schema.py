@@ -204,6 +204,9 @@ class Training(Node):
     they fill less than a quarter of it."""
     deterministic: bool = False
     """On a GPU, use only kernels that give the same bits each time, at a price; a CPU run is bit-exact anyway."""
+    distribution: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
+    """One training on several devices: `mirrored` on all GPUs of this machine, `multi_worker` in the processes that
+    `TF_CONFIG` or `--workers` names. Each takes its share of every batch; `auto` uses what there is."""
     tensorboard: bool = True
     """Write scalars, histograms, the graph and a batch of images for TensorBoard."""
 

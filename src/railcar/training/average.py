@@ -59,11 +59,17 @@ class WeightAverage:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """While entered, the model has the averages; then its own weights again."""
-        own = [variable.numpy() for variable in self._model]
-        for variable, average in zip(self._model, self.variables, strict=True):
+        # Not the state of dropout: it is another on each replica, and outside training nobody draws.
+        pairs = [
+            (variable, average)
+            for variable, average in zip(self._model, self.variables, strict=True)
+            if "float" in str(variable.dtype)
+        ]
+        own = [variable.numpy() for variable, _ in pairs]
+        for variable, average in pairs:
             variable.assign(average.value)
         try:
             yield
         finally:
-            for variable, value in zip(self._model, own, strict=True):
+            for (variable, _), value in zip(pairs, own, strict=True):
                 variable.assign(value)

@@ -23,7 +23,7 @@ class StopSignals:
 
     def __init__(self, hint: str) -> None:
         self.received: signal.Signals | None = None
-        self._hint = hint
+        self.hint = hint
         self._is_deferred = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -48,7 +48,7 @@ class StopSignals:
 
     def interrupted(self, what: str) -> Interrupted:
         """The error that ends a run after a signal."""
-        return Interrupted(what, hint=self._hint, exit_status=_STATUS[self.received or signal.SIGINT])
+        return Interrupted(what, hint=self.hint, exit_status=_STATUS[self.received or signal.SIGINT])
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         is_first, self.received = self.received is None, signal.Signals(number)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from railcar.data.pipeline import Chunk
 from railcar.training.average import WeightAverage
+from railcar.training.distribute import Replicas, find_statistics
 
 Steps = Callable[[Chunk], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -30,6 +31,7 @@ def compile_steps(
     augment: Callable[[Any, Any, Any], Any] | None = None,
     average: WeightAverage | None = None,
     source: Any = None,
+    replicas: Replicas | None = None,
 ) -> Steps:
     """A function of a chunk of n batches that makes n steps and returns (losses, hits): losses float32 [n] are mean
     softmax cross entropies, hits float32 [n] numbers of right answers.
@@ -37,17 +39,25 @@ def compile_steps(
     `batch_shape` is (batch, height, width, channels); `compile` is "eager", "graph" or "xla". n may differ from call
     to call without a new trace. `label_smoothing` is the share of the target that is spread evenly over all classes
     (Szegedy et al., 2016). `augment` (`training/augment.py`) needs chunks with draws. With `source`, a tensor uint8
-    [N, height, width, channels] on the device, chunks have rows of it in place of images.
+    [N, height, width, channels] on the device, chunks have rows of it in place of images. With `replicas` the batch is
+    this worker's part of the whole one, and losses and hits are those of the whole.
     """
-    learn = _build_learning(model, optimizer, label_smoothing)
-    if compile == "xla":
-        learn = tf.function(learn, jit_compile=True)
+    if replicas:
+        learn = _build_shared_learning(model, optimizer, label_smoothing, replicas, batch_shape[0], compile)
+    else:
+        learn = _build_learning(model, optimizer, label_smoothing)
+        if compile == "xla":
+            learn = tf.function(learn, jit_compile=True)
 
-    def one_step(step: Any, examples: Any, labels: Any, draws: Any) -> tuple[Any, Any]:
+    def on_replica(examples: Any, labels: Any, draws: Any) -> tuple[Any, Any]:
         images = examples if source is None else tf.gather(source, examples)
         if augment:
             images = augment(images, *draws)
-        loss, n_right = learn(images, labels)
+        return learn(images, labels)
+
+    def one_step(step: Any, examples: Any, labels: Any, draws: Any) -> tuple[Any, Any]:
+        batch = (examples, labels, draws)
+        loss, n_right = replicas.run(on_replica, batch) if replicas else on_replica(*batch)
         if average:
             average.update(step + 1)
         return loss, n_right
@@ -93,6 +103,44 @@ def _build_learning(
         optimizer.apply(gradients, model.trainable_variables)
         right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
         return loss, tf.reduce_sum(tf.cast(right, tf.float32))
+
+    return learn
+
+
+def _build_shared_learning(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    label_smoothing: float,
+    replicas: Replicas,
+    n_rows: int,
+    compile: str,
+) -> Callable[..., tuple[Any, Any]]:
+    """The same on one of several replicas: it sees its rows of the batch, and all make the same step. `n_rows` are
+    those of a worker. Batch normalisation has the statistics of the replica's rows; the moving ones are averaged."""
+    batch_size = n_rows * replicas.n_workers
+    statistics = find_statistics(model)
+
+    def differentiate(images: Any, labels: Any) -> tuple[Any, Any, Any]:
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            loss = tf.reduce_sum(cross_entropy(labels, logits, label_smoothing)) / batch_size
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+        return gradients, loss, tf.reduce_sum(tf.cast(right, tf.float32))
+
+    if compile == "xla":
+        # Without the sums: XLA does not compile those between machines.
+        differentiate = tf.function(differentiate, jit_compile=True)
+
+    def learn(images: Any, labels: Any) -> tuple[Any, Any]:
+        gradients, loss, n_right = differentiate(images, labels)
+        shares = [variable.value / replicas.n_replicas for variable in statistics]
+        *sums, loss, n_right = replicas.sum([*gradients, *shares, loss, n_right])
+        for variable, value in zip(statistics, sums[len(gradients) :], strict=True):
+            variable.assign(value)
+        optimizer.apply(sums[: len(gradients)], model.trainable_variables)
+        return loss, n_right
 
     return learn
 

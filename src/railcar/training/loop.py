@@ -9,12 +9,16 @@
     loss or weights that are no numbers -> TrainingError; a spoilt state never becomes a checkpoint
     Ctrl-C, SIGTERM      -> checkpoint, then Interrupted, which says how to go on
 
+Several workers (training/distribute.py) run this loop side by side, each with its rows of every batch; only the chief
+records, and after each chunk all agree whether to go on.
+
 Owns the order of things. Networks, optimizers, data, checkpoints and evaluation are built elsewhere; the evaluation is
 handed in. `step` is the number of optimizer steps done.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -28,8 +32,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from railcar.data.augment import Augmentation
-from railcar.data.pipeline import Batches, prefetch
+from railcar.data.pipeline import Batches, Chunk, prefetch
 from railcar.data.types import Dataset, Split
+from railcar.errors import TrainingError, WorkerLost
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
 from railcar.runs.run_dir import RunDir, read_json, write_json
@@ -37,6 +42,7 @@ from railcar.training.augment import build_augment, read_augmentation
 from railcar.training.average import WeightAverage
 from railcar.training.callbacks import BestScore, Ending, StopSignals
 from railcar.training.compiled import Steps, compile_steps, fall_back
+from railcar.training.distribute import Replicas
 from railcar.training.guard import Circumstances, explain_bad_loss, explain_bad_weights, find_bad_loss
 from railcar.training.optimizer import Schedule
 from railcar.training.placement import log_placement
@@ -107,7 +113,8 @@ class Progress:
 
 @dataclass
 class Training:
-    """One run in progress: the parts that the functions below work on."""
+    """One run in progress: the parts that the functions below work on. `replicas` None is one device. To workers other
+    than the chief `run` is no more than a name."""
 
     recipe: Recipe
     dataset: Dataset
@@ -122,7 +129,12 @@ class Training:
     average: WeightAverage | None = None
     rows_only: bool = False
     save_first: bool = False
+    replicas: Replicas | None = None
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def is_chief(self) -> bool:
+        return self.replicas is None or self.replicas.is_chief
 
     @property
     def sample_images(self) -> np.ndarray:
@@ -150,34 +162,68 @@ def run_training(
     if resume_from:
         restore_variables(resume_from, training.groups)
         progress.restore(resume_from)
+    if training.replicas:
+        _begin_together(training, training.replicas)
     train_steps = _compile(training, compile)
     keep, saved_step = training.recipe.training.keep_checkpoints, resume_from.step if resume_from else None
-    with (
-        signals.deferred(),
-        training.reporter.bar(n_steps=plan.n_steps, first_step=progress.step) as bar,
-        Saver(training.run, keep=keep, saved_step=saved_step) as saver,
-    ):
-        recorder = Recorder(training, bar, saver)
-        if training.save_first:  # weights of another run: a seed alone does not bring them back
-            recorder.save()
-            saver.wait()
-        chunks = () if progress.ending.reason else plan.chunks(progress.step)
-        for chunk in prefetch(_batches(training), chunks):
-            losses, hits = train_steps(chunk)
-            recorder.record(losses, hits)
-            if signals.received or progress.ending.reason:
+    saver = Saver(training.run, keep=keep, saved_step=saved_step)
+    try:
+        with (
+            signals.deferred(),
+            training.reporter.bar(n_steps=plan.n_steps, first_step=progress.step) as bar,
+            saver,
+        ):
+            recorder = Recorder(training, bar, saver) if training.is_chief else Follower(training)
+            if training.save_first:  # weights of another run: a seed alone does not bring them back
                 recorder.save()
-                break
+                saver.wait()
+            chunks = () if progress.ending.reason else plan.chunks(progress.step)
+            for chunk in prefetch(_batches(training), chunks):
+                losses, hits = train_steps(chunk)
+                recorder.record(losses, hits)
+                if _is_over(training, signals):
+                    recorder.save()
+                    break
+    except WorkerLost as lost:
+        kept = (
+            f"the checkpoint of step {saver.saved_step} is kept" if saver.saved_step else "there is no checkpoint yet"
+        )
+        raise WorkerLost(f"{lost.what}; {kept}", hint=signals.hint) from lost
     if signals.received:
         done = f"step {progress.step} of {plan.n_steps}"
         raise signals.interrupted(f"at {done}; everything up to there is saved")
     return progress
 
 
+def _begin_together(training: Training, replicas: Replicas) -> None:
+    """Every worker starts where the chief does, with its variables."""
+    progress = training.progress
+    there = replicas.share({"step": progress.step, "ending": asdict(progress.ending)})
+    progress.step, progress.ending = there["step"], Ending(**there["ending"])
+    replicas.share_variables([variable for group in training.groups.values() for variable in group])
+    replicas.part_seeds(training.model)
+
+
+def _is_over(training: Training, signals: StopSignals) -> bool:
+    """Whether to end before the last step: one worker's signal and the chief's `Ending` end all of them."""
+    progress, plan, replicas = training.progress, training.plan, training.replicas
+    if replicas:
+        numbers = replicas.agree([signals.received or 0, progress.ending.reason is not None, plan.adapted])
+        received = [int(number) for number in numbers[:, 0] if number]
+        if received and not signals.received:
+            signals.received = signal.Signals(received[0])
+        plan.adapted = int(numbers[0, 2])
+        if numbers[0, 1] and not progress.ending.reason:
+            progress.ending.reason = "the chief said so"
+    return bool(signals.received or progress.ending.reason)
+
+
 def _compile(training: Training, compile: str) -> Steps:
     steps = _build_steps(training, compile)
     if compile == "xla" and training.recipe.training.compile == "auto":
         steps = fall_back(steps, partial(_build_steps, training, "graph"), partial(_note_no_xla, training))
+    if training.replicas:
+        steps = _guard(steps, training.replicas)
     if not training.reporter.verbose:
         return steps
     return log_placement(steps, write=training.reporter.log_only, summarise=training.reporter.detail)
@@ -191,17 +237,27 @@ def _note_no_xla(training: Training, why: str) -> None:
 
 
 def _build_steps(training: Training, compile: str) -> Steps:
-    features, augmentation = training.dataset.features, training.augmentation
+    features, augmentation, replicas = training.dataset.features, training.augmentation, training.replicas
+    n_workers = replicas.n_workers if replicas else 1
     return compile_steps(
         training.model,
         training.optimizer,
-        batch_shape=(training.recipe.training.batch_size, *features.image_shape),
+        batch_shape=(training.recipe.training.batch_size // n_workers, *features.image_shape),
         compile=compile,
         label_smoothing=training.recipe.training.label_smoothing,
         augment=build_augment(augmentation, features.mean) if augmentation else None,
         average=training.average,
         source=tf.constant(np.asarray(training.dataset.splits["train"].images)) if training.rows_only else None,
+        replicas=replicas,
     )
+
+
+def _guard(steps: Steps, replicas: Replicas) -> Steps:
+    def call(chunk: Chunk) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        with replicas.guarded():
+            return steps(chunk)
+
+    return call
 
 
 def _batches(training: Training) -> Batches:
@@ -213,7 +269,23 @@ def _batches(training: Training) -> Batches:
         recipe.data.shuffle,
         augmentation=training.augmentation,
         rows_only=training.rows_only,
+        part=training.replicas.part(recipe.training.batch_size) if training.replicas else slice(None),
     )
+
+
+class Follower:
+    """What a worker does that is not the chief: it counts."""
+
+    def __init__(self, training: Training) -> None:
+        self._progress = training.progress
+
+    def record(self, losses: NDArray[np.float32], hits: NDArray[np.float32]) -> None:
+        if (bad := find_bad_loss(losses)) is not None:
+            raise TrainingError(f"step {self._progress.step + bad + 1}: the loss is no number; the chief says more")
+        self._progress.step += len(losses)
+
+    def save(self) -> None:
+        pass
 
 
 class Recorder:

@@ -121,6 +121,8 @@ def build_optimizer(
         optimizer = FusedAdam(rate, beta_1=beta_1, beta_2=beta_2, weight_decay=decay if name == "adamw" else None)
     if decay:
         optimizer.exclude_from_weight_decay([one for one in model.trainable_variables if len(one.shape) < 2])
+    # Keras would sum gradients over replicas, one by one; `distribute.py` has done so when they come here.
+    optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
     if scale_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)

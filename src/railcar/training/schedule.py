@@ -45,6 +45,15 @@ class StepPlan:
             yield step, size
             step += size
 
+    @property
+    def adapted(self) -> int:
+        """Steps of the calls that come. Several workers set it to the chief's, so that their calls are alike."""
+        return self._adapted
+
+    @adapted.setter
+    def adapted(self, n_steps: int) -> None:
+        self._adapted = n_steps
+
     def learn_duration(self, n_steps: int, seconds: float) -> None:
         """Adapt the size of later chunks. The first call is not counted: it holds tracing and compilation."""
         self._n_calls += 1

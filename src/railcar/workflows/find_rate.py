@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from railcar.errors import TrainingError
 from railcar.registry import check_installed, check_tensorflow
 from railcar.storage.local import check_writable
 from railcar.training.tensorflow import quiet_stderr
-from railcar.workflows.inputs import Overrides, resolve_input
+from railcar.workflows.inputs import Input, Overrides, resolve_input
 from railcar.workflows.job import Job, prepare_job
 from railcar.workflows.look import Look
 
@@ -61,7 +61,7 @@ def find_learning_rate(
     with closing(look.reporter()) as reporter, quiet_stderr():
         dataset = open_data(given.recipe, given.arrays, reporter)
         with reporter.working("loading TensorFlow"):
-            job = prepare_job(given, dataset, None)
+            job = prepare_job(_on_one_device(given), dataset, None)
         found = _sweep(job, reporter)
         if found is None:
             raise TrainingError(
@@ -74,6 +74,11 @@ def find_learning_rate(
         path.parent.mkdir(parents=True, exist_ok=True)
         plot_sweep(found.rates, found.smoothed, path, rate=found.rate)
     return LearningRate(found.rate, found.steepest, found.lowest, path)
+
+
+def _on_one_device(given: Input) -> Input:
+    training = given.recipe.training.model_copy(update={"distribution": "none"})
+    return replace(given, recipe=given.recipe.model_copy(update={"training": training}))
 
 
 def _sweep(job: Job, reporter: Reporter) -> Found | None:

@@ -47,6 +47,18 @@ class Input:
     taken_from: str = ""
 
 
+@dataclass(frozen=True)
+class Start:
+    """What `train` was asked for. `given` is its data or recipe; None for that of the run that is resumed or begun
+    from."""
+
+    given: Input | None
+    overrides: Overrides
+    resume: str | bool
+    from_run: str | Path | None
+    runs_dir: Path
+
+
 def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
     """What `data` is: nothing, a recipe, its file or its name, a path, a known set's name, examples in memory, or an
     `Input` that was resolved before.

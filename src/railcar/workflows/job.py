@@ -6,7 +6,9 @@ Owns what is decided, and the words for it. Writes nothing.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from railcar.workflows.inputs import Input, choose_defaults, complete_recipe
 
 if TYPE_CHECKING:
     from railcar.data.types import Dataset
+    from railcar.training.distribute import Replicas
     from railcar.training.progress import Reporter
     from railcar.training.runtime import Choice, Runtime
 
@@ -37,6 +40,7 @@ class Job:
     choices: dict[str, Choice]
     reasons: dict[str, str] = field(default_factory=dict)
     weights: str | None = None
+    replicas: Replicas | None = None
 
     def decisions(self) -> dict[str, dict[str, Any]]:
         """As decisions.json has them."""
@@ -46,9 +50,21 @@ class Job:
         }
 
 
-def prepare_job(given: Input, dataset: Dataset, resumed: RunDir | None) -> Job:
+def prepare_job(
+    given: Input,
+    dataset: Dataset,
+    resumed: RunDir | None,
+    *,
+    replicas: Replicas | None = None,
+    modes: dict[str, str] | None = None,
+    before_model: Callable[[Recipe, Runtime], None] = lambda recipe, runtime: None,
+) -> Job:
     """Settle everything. TensorFlow is imported here. A resumed run keeps the precision and compile mode it began with,
-    whatever this machine would choose. Raises `RecipeError` and `MissingExtra`."""
+    whatever this machine would choose. Raises `RecipeError` and `MissingExtra`.
+
+    `replicas` are those of a cluster that was joined, where `before_model` is called when all else is settled; `modes`
+    are the chief's precision and compile mode.
+    """
     recipe, reasons = given.recipe, {}
     n_train = len(dataset.splits["train"])
     if not given.is_complete:
@@ -67,7 +83,8 @@ def prepare_job(given: Input, dataset: Dataset, resumed: RunDir | None) -> Job:
         from railcar.workflows.results import build_from_recipe
 
         node = recipe.training
-        modes = _modes_of(resumed) if resumed else {"precision": node.precision, "compile": node.compile}
+        if modes is None:
+            modes = _modes_of(resumed) if resumed else {"precision": node.precision, "compile": node.compile}
         runtime = choose_runtime(
             **modes,
             steps_per_call=node.steps_per_call,
@@ -75,11 +92,34 @@ def prepare_job(given: Input, dataset: Dataset, resumed: RunDir | None) -> Job:
             data_bytes=dataset.splits["train"].images.nbytes,
             deterministic=node.deterministic,
         )
-        model = build_from_recipe(recipe, dataset.features, precision=runtime.precision.value)
+        if replicas and node.compile == "auto" and runtime.compile.value == "xla":
+            # What XLA cannot compile would end the training of all: connections that failed once stay so.
+            runtime = replace(runtime, compile=Choice("graph", "several workers; xla when it is asked for"))
+        distribution, replicas = _distribute(recipe, replicas, is_resumed=resumed is not None)
+        before_model(recipe, runtime)
+        with replicas.scope() if replicas else nullcontext():
+            model = build_from_recipe(recipe, dataset.features, precision=runtime.precision.value)
     steps_per_call = runtime.steps_per_call.value
     plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call
     scale = Choice(*choose_scale(recipe.data.scale, dataset.features.mean))
-    return Job(recipe, dataset, runtime, plan, model, {**runtime.choices(), "data.scale": scale}, reasons)
+    choices = {**runtime.choices(), "training.distribution": distribution, "data.scale": scale}
+    return Job(recipe, dataset, runtime, plan, model, choices, reasons, replicas=replicas)
+
+
+def _distribute(recipe: Recipe, joined: Replicas | None, *, is_resumed: bool) -> tuple[Choice, Replicas | None]:
+    from railcar.training.distribute import choose_for_this_process, mirror_devices
+    from railcar.training.runtime import Choice
+
+    asked = recipe.training.distribution
+    # A run goes on with whatever devices there are now.
+    choice = choose_for_this_process("auto" if is_resumed and asked != "none" else asked, joined and joined.cluster)
+    replicas = joined or (mirror_devices() if choice.value == "mirrored" else None)
+    if replicas is None:
+        return choice, None
+    batch_size = recipe.training.batch_size
+    replicas.check_batch(batch_size)
+    share = f"each takes {batch_size // replicas.n_replicas} of the {batch_size} examples of a step"
+    return Choice(choice.value, f"{choice.reason}; {share}"), replicas
 
 
 def _build_plan(recipe: Recipe, dataset: Dataset) -> StepPlan:

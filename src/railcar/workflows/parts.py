@@ -1,12 +1,22 @@
-"""The parts of a training that follow from a job: the learning-rate schedule, the optimizer, the whitening."""
+"""The parts of a training that follow from a job: the learning-rate schedule, the optimizer, averages, the whitening."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
+from railcar.data.types import Split
 from railcar.models.airbench import adapt_whitening
+from railcar.runs.run_dir import RunDir
+from railcar.training.average import WeightAverage
+from railcar.training.loop import Training
 from railcar.training.optimizer import Schedule, build_optimizer
+from railcar.training.progress import Reporter
 from railcar.workflows.job import Job
+
+if TYPE_CHECKING:
+    from railcar.training.summaries import Summaries
 
 _N_WHITENING = 5000
 
@@ -28,3 +38,35 @@ def set_whitening(job: Job) -> None:
     """Set what a network takes from the statistics of training images, if it takes anything."""
     split = job.dataset.splits["train"]
     adapt_whitening(job.model, split.images[split.rows[:_N_WHITENING]])
+
+
+def build_training(
+    job: Job,
+    run: RunDir,
+    reporter: Reporter,
+    *,
+    measure: Callable[[Split], dict[str, float]],
+    summaries: Summaries | None,
+) -> Training:
+    """What `training/loop.py` works on."""
+    schedule = build_schedule(job)
+    averaged = job.recipe.training.average
+    with job.replicas.scope() if job.replicas else nullcontext():
+        optimizer = build_optimizer_for(job, schedule)
+        average = WeightAverage(job.model, n_steps=job.plan.n_steps, **averaged.model_dump()) if averaged else None
+    return Training(
+        recipe=job.recipe,
+        dataset=job.dataset,
+        run=run,
+        model=job.model,
+        optimizer=optimizer,
+        schedule=schedule,
+        plan=job.plan,
+        reporter=reporter,
+        measure=measure,
+        summaries=summaries,
+        average=average,
+        rows_only=job.runtime.data_on.value == "device",
+        save_first=job.weights is not None,
+        replicas=job.replicas,
+    )

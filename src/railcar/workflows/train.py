@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,20 +15,24 @@ from railcar.recipe.load import recipe_to_yaml
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
 from railcar.runs.index import find_run
-from railcar.runs.run_dir import RunDir, now_text, write_json
+from railcar.runs.run_dir import RunDir, now_text, read_json, write_json
 from railcar.storage.local import check_writable, write_atomic
 from railcar.training.progress import Reporter, format_seconds
 from railcar.training.tensorflow import quiet_stderr
-from railcar.workflows.inputs import Input, Overrides, resolve_input, with_name
+from railcar.workflows.inputs import Input, Overrides, Start, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job, say_what
+from railcar.workflows.local_workers import train_in_processes
 from railcar.workflows.look import Look
 from railcar.workflows.provenance import read_git_commit, read_versions
 from railcar.workflows.recorded import check_same_data
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
+from railcar.workflows.together import abandoning, announce, announce_failure, find_cluster, follow, join
 
 if TYPE_CHECKING:
     from railcar.training.callbacks import StopSignals
+    from railcar.training.distribute import Replicas
     from railcar.training.loop import Progress
+    from railcar.training.runtime import Runtime
     from railcar.training.summaries import Summaries
     from railcar.workflows.warm_start import Origin
 
@@ -35,13 +40,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Run:
     """A finished run: its folder, its recipe as used, its evaluation (as evaluation.json has it), the seconds that
-    training took (validation and checkpoints included) and the images a second of its steps."""
+    training took (validation and checkpoints included) and the images a second of its steps. A worker that is not the
+    chief has the same; the folder is on the chief's computer."""
 
     path: Path
     recipe: Recipe
     evaluation: dict[str, Any]
     seconds_training: float
     examples_per_s: float
+    is_chief: bool = True
 
     def __repr__(self) -> str:
         accuracies = [f"{name} {one['accuracy']:.2%}" for name, one in self.evaluation.items() if name != "checkpoint"]
@@ -59,6 +66,7 @@ def train(
     name: str | None = None,
     resume: str | bool = False,
     from_run: str | Path | None = None,
+    workers: int = 1,
     runs_dir: str | Path = "runs",
     quiet: bool = False,
     verbose: bool = False,
@@ -72,33 +80,58 @@ def train(
     the folder's name. `resume` goes on with a run (True: the newest; or its name) instead of beginning one; of its
     recipe, `overrides` may then change the length ({"training.steps": 2000}). `from_run` begins a new one with the
     weights of that run's best checkpoint, and with its recipe and data or, for data without a recipe, its network.
-    `quiet` prints nothing but warnings, `verbose` also where each operation runs; `color` None means: if stderr is a
-    terminal.
+    `workers` above 1 starts as many processes on this computer, which share every batch. `quiet` prints nothing but
+    warnings, `verbose` also where each operation runs; `color` None means: if stderr is a terminal.
 
     Raises `RecipeError` for all faults of a recipe together, `DataError` for data that cannot be used, `OutputError`
-    when results cannot be written; `Interrupted` after Ctrl-C or SIGTERM, with the work saved.
+    when results cannot be written; `Interrupted` after Ctrl-C or SIGTERM, with the work saved; `WorkerLost` when
+    another worker died.
     """
     look = Look(quiet, verbose, color)
+    if resume is not False:
+        _check_alone(data, name, from_run)
+    if data is not None or (resume is False and from_run is None):
+        data = resolve_input(data, with_name(overrides, name))
+    start = Start(data, with_name(overrides, name), resume, from_run, Path(runs_dir))
+    if workers > 1:
+        return _read_finished(train_in_processes(start, n_workers=workers, look=look))
+    return train_here(start, look)
+
+
+def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lambda run: None) -> Run:
+    """Train in this process, which may be one of several workers. The chief calls `on_run` before the first step."""
+    given, stopped, origin, run = start.given, None, None, None
+    cluster = find_cluster(given.recipe.training.distribution if given else "auto")
+    if cluster and not cluster.is_chief:
+        told = follow(start, join(cluster, look), look)
+        return Run(**{**told, "path": Path(told["path"]), "recipe": load_recipe(told["recipe"])}, is_chief=False)
     with ExitStack() as stack:
-        stopped, origin, run = None, None, None
-        if resume is not False:
-            _check_alone(data, name, from_run)
-            run = find_run(None if resume is True else str(resume), runs_dir)
+        if start.resume is not False:
+            run = find_run(None if start.resume is True else str(start.resume), start.runs_dir)
             stack.enter_context(run.hold())
-            stopped = reopen(run, overrides)
-            given = stopped.to_input(data)
-        elif from_run is not None:
-            origin = _find_origin(from_run, runs_dir)
-            given = origin.to_input(data, with_name(overrides, name))
-        else:
-            given = resolve_input(data, with_name(overrides, name))
+            stopped = reopen(run, start.overrides)
+            given = stopped.to_input(given)
+        elif start.from_run is not None:
+            origin = _find_origin(start.from_run, start.runs_dir)
+            given = origin.to_input(given, start.overrides)
+        given = given or resolve_input()
         check_tensorflow("training")
-        check_writable(Path(runs_dir))
-        job = _prepare(given, look, stopped, origin)
+        check_writable(start.runs_dir)
+        cluster = cluster and find_cluster(given.recipe.training.distribution)
+        replicas = stack.enter_context(abandoning(join(cluster, look))) if cluster else None
+        job = _prepare(given, look, stopped, origin, replicas)
         if run is None:
-            run = RunDir.create(runs_dir, job.recipe.name, lambda made: _begin(job, made, origin))
+            run = RunDir.create(start.runs_dir, job.recipe.name, lambda made: _begin(job, made, origin))
             stack.enter_context(run.hold())
+        on_run(run)
         return _carry_out(job, run, look, stopped)
+
+
+def _read_finished(run: RunDir) -> Run:
+    """A run that other processes have trained."""
+    manifest, evaluation = run.read_manifest(), read_json(run.evaluation_path)
+    recipe, seconds = load_recipe(run.recipe_path), manifest["seconds_training"]
+    return Run(run.path, recipe, evaluation or {}, seconds, manifest["examples_per_s"])
 
 
 def _find_origin(wanted: str | Path, runs_dir: str | Path) -> Origin:
@@ -107,25 +140,46 @@ def _find_origin(wanted: str | Path, runs_dir: str | Path) -> Origin:
     return find_origin(find_run(wanted, runs_dir))
 
 
-def _prepare(given: Input, look: Look, stopped: Stopped | None, origin: Origin | None) -> Job:
-    """The data opened and everything settled; weights that come from another run are in the model."""
+def _prepare(
+    given: Input, look: Look, stopped: Stopped | None, origin: Origin | None, replicas: Replicas | None
+) -> Job:
+    """The data opened and everything settled; weights that come from another run are in the model. The other workers,
+    if there are any, are told before the model is built, or what stands in the way."""
     from railcar.workflows.data import open_data
 
-    with closing(look.reporter()) as reporter, quiet_stderr():
-        dataset = open_data(given.recipe, given.arrays, reporter)
-    if stopped is not None:
-        check_same_data(stopped.run, dataset)
-    with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
-        job = prepare_job(given, dataset, stopped.run if stopped else None)
-        if stopped is not None:
-            check_length(stopped, job.plan.n_steps)
-        if origin is not None:
-            from railcar.workflows.warm_start import carry_over
+    is_announced = False
 
-            for line in origin.warnings:
-                reporter.warn(line)
-            job.weights = carry_over(origin, job.model, dataset.features.class_names)
-        return job
+    def announce_once(recipe: Recipe, runtime: Runtime) -> None:
+        nonlocal is_announced
+        is_announced = True
+        if replicas:
+            announce(replicas, recipe, runtime, dataset)
+
+    try:
+        with closing(look.reporter()) as reporter, quiet_stderr():
+            dataset = open_data(given.recipe, given.arrays, reporter)
+        if stopped is not None:
+            check_same_data(stopped.run, dataset)
+        with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
+            resumed = stopped.run if stopped else None
+            job = prepare_job(given, dataset, resumed, replicas=replicas, before_model=announce_once)
+            if stopped is not None:
+                check_length(stopped, job.plan.n_steps)
+            if origin is not None:
+                _take_weights(origin, job, reporter)
+            return job
+    except RailcarError as error:
+        if replicas and not is_announced:
+            announce_failure(replicas, error)
+        raise
+
+
+def _take_weights(origin: Origin, job: Job, reporter: Reporter) -> None:
+    from railcar.workflows.warm_start import carry_over
+
+    for line in origin.warnings:
+        reporter.warn(line)
+    job.weights = carry_over(origin, job.model, job.dataset.features.class_names)
 
 
 def _check_alone(data: Any, name: str | None, from_run: str | Path | None) -> None:
@@ -217,9 +271,8 @@ def train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals,
     """The loop, with all that it needs built for `job`; rows and checkpoints land in `run`."""
     with quiet_stderr(run.log_path):
         from railcar.evaluation.evaluate import Evaluator
-        from railcar.training.average import WeightAverage
-        from railcar.training.loop import Training, run_training
-        from railcar.workflows.parts import build_optimizer_for, build_schedule, set_whitening
+        from railcar.training.loop import run_training
+        from railcar.workflows.parts import build_training, set_whitening
         from railcar.workflows.results import for_inference
 
         say_what(job, run, reporter)
@@ -230,22 +283,12 @@ def train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals,
             reporter.say(f"going on after step {stopped.step:,}")
             if line := say_new_rate(stopped, job.recipe.training.optimizer, job.plan.n_steps):
                 reporter.say(line)
-        schedule = build_schedule(job)
-        averaged = job.recipe.training.average
-        training = Training(
-            recipe=job.recipe,
-            dataset=job.dataset,
-            run=run,
-            model=job.model,
-            optimizer=build_optimizer_for(job, schedule),
-            schedule=schedule,
-            plan=job.plan,
-            reporter=reporter,
+        training = build_training(
+            job,
+            run,
+            reporter,
             measure=Evaluator(for_inference(job.recipe, job.model), job.dataset.features.image_shape).measure,
             summaries=_open_summaries(job, run),
-            average=WeightAverage(job.model, n_steps=job.plan.n_steps, **averaged.model_dump()) if averaged else None,
-            rows_only=job.runtime.data_on.value == "device",
-            save_first=job.weights is not None,
         )
         try:
             return run_training(training, compile=job.runtime.compile.value, signals=signals, resume_from=checkpoint)
@@ -293,4 +336,8 @@ def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Ru
     run.write_manifest({**manifest, **ended})
     reporter.say(f"trained {progress.step:,} steps in {format_seconds(seconds)}, {rate:,.0f} images/s")
     reporter.log_only(format_evaluation(evaluation))
+    if job.replicas:
+        facts = {"path": str(run.path), "evaluation": evaluation, "seconds_training": seconds, "examples_per_s": rate}
+        job.replicas.share({**facts, "recipe": job.recipe.model_dump(mode="json")})
+        job.replicas.leave()
     return Run(run.path, job.recipe, evaluation, seconds, rate)
