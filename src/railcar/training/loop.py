@@ -185,9 +185,8 @@ def run_training(
                     recorder.save()
                     break
     except WorkerLost as lost:
-        kept = (
-            f"the checkpoint of step {saver.saved_step} is kept" if saver.saved_step else "there is no checkpoint yet"
-        )
+        step = saver.saved_step
+        kept = "no checkpoint was written yet" if step is None else f"the checkpoint of step {step} is kept"
         raise WorkerLost(f"{lost.what}; {kept}", hint=signals.hint) from lost
     if signals.received:
         done = f"step {progress.step} of {plan.n_steps}"

@@ -1,4 +1,4 @@
-"""The parts of a training that follow from a job: the learning-rate schedule, the optimizer, averages, the whitening."""
+"""The parts of a training that follow from a job: learning-rate schedule, optimizer, averages, whitening."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from railcar.errors import Interrupted, OutputError, RailcarError, TrainingError, UsageError
-from railcar.recipe.load import recipe_to_yaml
+from railcar.recipe.load import load_recipe, recipe_to_yaml
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
 from railcar.runs.index import find_run
