@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from railcar.artifact.artifact import write_artifact
+from railcar.data.types import Features
 from railcar.errors import RecipeError
 from railcar.models.build import build_model, choose_scale, describe_model, scale_numbers
-from railcar.recipe.load import load_recipe
+from railcar.recipe.load import bundled_recipes, load_recipe
+from railcar.workflows.results import build_from_recipe, for_inference
 
 TUTORIAL_PARAMETERS = (5 * 5 * 32 + 32) + (5 * 5 * 32 * 64 + 64) + (7 * 7 * 64 * 1024 + 1024) + (1024 * 10 + 10)
 
@@ -55,3 +62,38 @@ def test_scaling_is_decided_with_a_reason():
     assert choose_scale("unit", (33.3,)) == ("unit", "as the recipe says")
     assert scale_numbers("none", (33.3,), (78.0,)) == ((0.0,), (1.0,))
     assert scale_numbers("standard", (33.3,), (0.0,)) == ((33.3,), (1.0,))
+
+
+LOADER = """
+import sys
+import numpy as np
+from pathlib import Path
+from railcar.artifact.artifact import read_artifact
+for name in sys.argv[1:]:
+    artifact = read_artifact(Path(name))
+    images, expected = artifact.samples()
+    np.testing.assert_allclose(artifact.load_model()(images).numpy(), expected, rtol=1e-4, atol=1e-5)
+"""
+
+
+def test_the_network_of_every_bundled_recipe_is_loaded_by_a_process_that_knows_the_artifact_alone(tmp_path: Path):
+    for name in bundled_recipes():
+        recipe = load_recipe(name)
+        image_shape = (32, 32, 3) if "cifar" in name else (28, 28, 1)
+        levels = (100.0,) * image_shape[2]
+        features = Features("image", image_shape, tuple("abcdefghij"), levels, levels)
+        model = for_inference(recipe, build_from_recipe(recipe, features, precision="float32"))
+        images = np.random.default_rng(0).integers(0, 256, (3, *image_shape), dtype=np.uint8)
+        names, logits = features.class_names, model(images).numpy()
+        write_artifact(
+            tmp_path / name,
+            model,
+            kind="image",
+            class_names=names,
+            image_shape=image_shape,
+            samples=(images, logits),
+            facts={},
+        )
+    command = [sys.executable, "-c", LOADER, *map(str, sorted(tmp_path.iterdir()))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr

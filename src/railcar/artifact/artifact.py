@@ -41,6 +41,7 @@ class Artifact:
         import keras
 
         import railcar.layers.activation
+        import railcar.layers.identity
         import railcar.layers.images
         import railcar.layers.norm
         import railcar.layers.whiten  # all of them register layers of ours  # noqa: F401

@@ -14,31 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.layers.activation import build_activation
+from railcar.layers.identity import PartialIdentity
 from railcar.layers.images import ResizeImages, ScaleImages
 from railcar.layers.norm import FusedBatchNormalization
 from railcar.layers.whiten import WhitenPatches
 
 layers = keras.layers
-
-
-class PartialIdentity(keras.initializers.Initializer):
-    """For kernels [height, width, inputs, outputs]: the first `inputs` outputs pass their input on (a Dirac kernel),
-    the others are uniform within 1 / sqrt(fan in)."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def __call__(self, shape: Any, dtype: Any = None) -> NDArray[np.float32]:
-        height, width, n_inputs, n_outputs = shape
-        limit = 1.0 / np.sqrt(height * width * n_inputs)
-        kernel = np.random.default_rng(self.seed).uniform(-limit, limit, shape).astype(np.float32)
-        n_passed = min(n_inputs, n_outputs)
-        kernel[..., :n_passed] = 0.0
-        kernel[height // 2, width // 2, np.arange(n_passed), np.arange(n_passed)] = 1.0
-        return kernel
-
-    def get_config(self) -> dict[str, Any]:
-        return {"seed": self.seed}
 
 
 def build_airbench(
