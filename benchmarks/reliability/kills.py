@@ -122,12 +122,13 @@ def measure_steps(folder: Path, trials: int | None, chance: random.Random) -> Ou
 
 def measure_sigterm(folder: Path, trials: int | None, chance: random.Random) -> Outcome:
     """Row 8: a process begun from nothing, a network of 3.3 million parameters; from the signal to its end."""
-    words = ["--set", "training.steps=1000000", "--set", "model.filters=[32,64]", "--set", "model.dense=[1024]"]
-    words += ["--set", "training.checkpoint_every=20", "--set", "training.tensorboard=false"]
+    words = ["mnist-tutorial", "--name", "subject"]
+    for change in ("data.source=mnist-sample", "training.steps=1000000", "training.checkpoint_every=20"):
+        words += ["--set", change]
     trials, failures, times, n_steps = trials or 20, [], [], []
     for trial in range(trials):
         runs_dir = folder / f"sigterm-{trial}"
-        child = start_railcar(["train", "--name", "subject", *words, "--runs-dir", str(runs_dir)], folder / "log")
+        child = start_railcar(["train", *words, "--runs-dir", str(runs_dir)], folder / "log")
         run, moment = _await_run(child, runs_dir), chance.uniform(0, 8)
         time.sleep(moment)
         sent = time.monotonic()

@@ -75,7 +75,10 @@ def main() -> int:
         started = time.monotonic()
         trials = row.quick_trials if options.quick else row.trials
         with tempfile.TemporaryDirectory(prefix="railcar-reliability-") as folder:
-            outcome = row.measure(Path(folder), trials, random.Random(f"{options.seed}/{row.number}"))
+            try:
+                outcome = row.measure(Path(folder), trials, random.Random(f"{options.seed}/{row.number}"))
+            except Exception as error:  # the other rows are measured all the same
+                outcome = Outcome(0, trials or 1, failures=[f"{type(error).__name__}: {error}"])
         seconds = time.monotonic() - started
         passed, target = f"{outcome.passed}/{outcome.trials}", f"{outcome.trials}/{outcome.trials}"
         print(f"{row.number:<5}{row.what:<48}{passed:>9}{target:>9}{seconds:>7.0f} s  {outcome.note}", flush=True)
