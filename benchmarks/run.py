@@ -101,6 +101,8 @@ def main() -> int:
     names = arguments.only or list(ROWS)
     if not arguments.figures:
         folders = {name: path for name in ("mnist", "cifar10") if (path := getattr(arguments, name)) is not None}
+        if arguments.scratch:
+            arguments.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="railcar-benchmarks-", dir=arguments.scratch) as scratch:
             os.environ["RAILCAR_CACHE"] = str(Path(scratch) / "cache")
             bench = Bench(

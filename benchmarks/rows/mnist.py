@@ -9,9 +9,9 @@ from harness.bench import Bench, Skipped, spread
 
 # What is trained to get there: target accuracy, recipe, what is set on top.
 SETTINGS: tuple[tuple[float, str, tuple[str, ...]], ...] = (
-    (0.98, "mnist", ()),
-    (0.99, "mnist", ("training.epochs=3", "training.validate_every=epoch", "training.checkpoint_every=epoch")),
-    (0.995, "mnist", ("training.epochs=12", "training.validate_every=epoch", "training.checkpoint_every=epoch")),
+    (0.98, "mnist", ("training.steps=20",)),
+    (0.99, "mnist", ("training.steps=50",)),
+    (0.995, "mnist", ("training.steps=200",)),
 )
 EXAMPLES = {"Keras' example": "keras_mnist", "PyTorch's example": "torch_mnist"}
 N_EPOCHS = 20
