@@ -102,7 +102,9 @@ def prepare_job(
     steps_per_call = runtime.steps_per_call.value
     plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call
     scale = Choice(*choose_scale(recipe.data.scale, dataset.features.mean))
-    choices = {**runtime.choices(), "training.distribution": distribution, "data.scale": scale}
+    choices = {**runtime.choices(), "data.scale": scale}
+    if replicas or recipe.training.distribution != "auto":  # one device has nothing to choose between
+        choices["training.distribution"] = distribution
     return Job(recipe, dataset, runtime, plan, model, choices, reasons, replicas=replicas)
 
 
