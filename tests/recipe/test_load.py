@@ -261,3 +261,13 @@ def test_comments_stand_behind_their_keys_and_do_not_change_the_recipe(write) ->
     assert "  precision: auto  # this CPU multiplies: bfloat16 #1\n" in text
     assert "\ntraining:  # all\n" in text
     assert load_recipe(write(text)) == Recipe()
+
+
+def test_naming_another_optimizer_or_model_leaves_the_settings_of_the_old_one_behind() -> None:
+    recipe = load_recipe("mnist", ["training.optimizer.name=adam"])
+    assert recipe.training.optimizer == Recipe().training.optimizer.model_copy(update={"schedule": "linear"})
+    assert load_recipe("mnist", ["model.name=cnn", "model.dropout=0.3"]).model == Model(dropout=0.3)
+    same = load_recipe("mnist", ["training.optimizer.name=muon", "model.name=airbench"])
+    assert same == load_recipe("mnist")
+    plain = load_recipe({"model": {"dropout": 0.2}}, {"model.name": "cnn"})
+    assert plain.model.dropout == 0.2

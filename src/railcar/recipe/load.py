@@ -35,6 +35,9 @@ __all__ = [
 # Setting one on top of a recipe unsets the other: they are two ways to say one thing.
 ALTERNATIVES = {("training", "steps"): ("training", "epochs"), ("training", "epochs"): ("training", "steps")}
 
+# What the rest of such a node says was chosen for the thing that is named; these keys alone are not.
+NAMED = {("model",): {"mirror_average"}, ("training", "optimizer"): {"schedule", "warmup_steps"}}
+
 Overrides = Sequence[str] | Mapping[str, Any]
 
 
@@ -43,7 +46,8 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None, override
 
     `source` is the path of a `.yaml`, `.yml` or `.py` file, a bundled recipe's name, a mapping, a `Recipe`, or None
     for the defaults. `overrides` are `"training.batch_size=256"` (values read as YAML) or a mapping from dotted keys to
-    values; they never invent keys. Of `training.steps` and `training.epochs`, overriding one unsets the other.
+    values; they never invent keys. Of `training.steps` and `training.epochs`, overriding one unsets the other; naming
+    another model or optimizer unsets what `source` says of the one it has.
 
     Raises `RecipeError` with all faults: each with its line, its key, what is wrong and the nearest valid spelling.
     """
@@ -52,6 +56,7 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None, override
     found = list(document.faults) + changes.faults
     values = document.values if isinstance(document.values, dict) else {}
     values = _fill_empty_nodes(values, Recipe)
+    _forget_settings(values, changes)
     for path, value in changes.values.items():
         _set(values, path, value)
     recipe, findings = _validate(values)
@@ -257,6 +262,22 @@ def _set(values: dict[str, Any], path: KeyPath, value: Any) -> None:
             below = values[str(part)] = {}
         values = below
     values[str(path[-1])] = value
+
+
+def _forget_settings(values: dict[str, Any], changes: _Changes) -> None:
+    """Drop the settings of a model or an optimizer in whose place another is named."""
+    for path, kept in NAMED.items():
+        node: Any = values
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        named = changes.values.get((*path, "name"))
+        if isinstance(node, dict) and named is not None and named != node.get("name", _default_name(path)):
+            for key in node.keys() - kept:
+                del node[key]
+
+
+def _default_name(path: KeyPath) -> Any:
+    return list_keys()[dotted((*path, "name"))].default
 
 
 # ---- validation
