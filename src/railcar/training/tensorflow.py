@@ -17,10 +17,12 @@ from types import ModuleType
 
 from railcar.errors import RailcarError
 from railcar.registry import check_tensorflow
-from railcar.training.hardware import cpu_flags
+from railcar.training.hardware import cpu_flags, describe_memory
 
 _lock = threading.Lock()
 _is_ready = False
+# The rest is for Python, the data's pages and the system.
+_SHARE_OF_MEMORY = 0.9
 
 
 def import_tensorflow(log_path: Path | str | None = None, *, needed_for: str = "this command") -> ModuleType:
@@ -36,10 +38,25 @@ def import_tensorflow(log_path: Path | str | None = None, *, needed_for: str = "
         if _is_ready:
             return sys.modules["tensorflow"]
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        _keep_memory()
         with quiet_stderr(log_path):
             module = _load()
         _is_ready = True
         return module
+
+
+def _keep_memory() -> None:
+    """Let TensorFlow keep the memory of tensors that are gone for the next ones.
+
+    Otherwise each goes back to the system, which hands out large ones page by page: that takes up to five times as long
+    as the operation that fills them. More than the machine has is then an error of TensorFlow's, where the kernel would
+    end the process. Both settings are read when TensorFlow starts; a user's own stay.
+    """
+    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
+    memory = describe_memory()
+    known = [size for size in (memory["limit_gb"], memory["total_gb"]) if size]
+    if known:
+        os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(int(min(known) * 1024 * _SHARE_OF_MEMORY)))
 
 
 def _check_processor(flags: frozenset[str]) -> None:
