@@ -44,6 +44,8 @@ class Artifact:
         import railcar.layers.identity
         import railcar.layers.images
         import railcar.layers.norm
+        import railcar.layers.pooling
+        import railcar.layers.tuned
         import railcar.layers.whiten  # all of them register layers of ours  # noqa: F401
 
         try:

@@ -17,6 +17,8 @@ from railcar.layers.activation import build_activation
 from railcar.layers.identity import PartialIdentity
 from railcar.layers.images import ResizeImages, ScaleImages
 from railcar.layers.norm import FusedBatchNormalization
+from railcar.layers.pooling import FusedMaxPooling2D
+from railcar.layers.tuned import TunedConv2D
 from railcar.layers.whiten import WhitenPatches
 
 layers = keras.layers
@@ -50,11 +52,11 @@ def build_airbench(
         for part in (1, 2):
             name = f"{group}_{part}"
             start: Any = PartialIdentity(next(seeds))
-            hidden = layers.Conv2D(
+            hidden = TunedConv2D(
                 n_filters, 3, padding="same", use_bias=False, kernel_initializer=start, dtype=dtype, name=f"conv{name}"
             )(hidden)
             if part == 1:
-                hidden = layers.MaxPooling2D(2, dtype=dtype, name=f"pool{group}")(hidden)
+                hidden = FusedMaxPooling2D(2, dtype=dtype, name=f"pool{group}")(hidden)
             # A fast average: the weights move far in few steps, and the statistics must be those of the last ones.
             norm = FusedBatchNormalization(momentum=0.6, scale=False, dtype=dtype, name=f"norm{name}")
             hidden = build_activation(activation, dtype=dtype, name=f"activation{name}")(norm(hidden))

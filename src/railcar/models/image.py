@@ -14,6 +14,8 @@ import keras
 from railcar.layers.activation import FUSED, build_activation
 from railcar.layers.images import ResizeImages, ScaleImages
 from railcar.layers.norm import FusedBatchNormalization
+from railcar.layers.pooling import FusedMaxPooling2D
+from railcar.layers.tuned import TunedConv2D, TunedDense
 
 layers = keras.layers
 
@@ -73,7 +75,7 @@ def build_cnn(
         if is_plain:
             conv["activation"] = activation
         conv["use_bias"] = not batch_norm
-        hidden = layers.Conv2D(n_filters, **conv, **weights(), name=f"conv{number}")(hidden)
+        hidden = TunedConv2D(n_filters, **conv, **weights(), name=f"conv{number}")(hidden)
         pooling = _build_pooling(pool, padding, dtype, name=f"pool{number}")
         hidden = pooling(hidden) if pool_first else hidden
         if batch_norm:
@@ -83,7 +85,7 @@ def build_cnn(
         hidden = hidden if pool_first else pooling(hidden)
     hidden = _flatten(hidden, global_pool, dtype)
     for number, width_ in enumerate(dense, start=1):
-        hidden = layers.Dense(width_, activation=activation, dtype=dtype, **weights(), name=f"dense{number}")(hidden)
+        hidden = TunedDense(width_, activation=activation, dtype=dtype, **weights(), name=f"dense{number}")(hidden)
     if dropout:
         hidden = layers.Dropout(dropout, seed=next(seeds), dtype=dtype, name="dropout")(hidden)
     logits = layers.Dense(n_classes, dtype="float32", **weights(), name="logits")(hidden)
@@ -93,7 +95,7 @@ def build_cnn(
 def _build_pooling(pool: str, padding: str, dtype: str, *, name: str) -> Callable[[Any], Any]:
     if pool == "none":
         return lambda hidden: hidden
-    pooling = layers.MaxPooling2D if pool == "max" else layers.AveragePooling2D
+    pooling: Any = FusedMaxPooling2D if pool == "max" else layers.AveragePooling2D
     return pooling(2, padding=padding, dtype=dtype, name=name)
 
 

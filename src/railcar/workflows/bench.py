@@ -1,7 +1,7 @@
 """`bench`: how fast this machine multiplies, and how much of that a training on it uses.
 
 Measures ceilings and recipes one after the other. Recipes are trained by the very loop that `train` runs, on random
-images made on the spot: nothing is downloaded, and nothing is left behind.
+images made on the spot: nothing is downloaded, and nothing is left behind but what `training/kernels.py` remembers.
 """
 
 from __future__ import annotations

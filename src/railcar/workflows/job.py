@@ -99,13 +99,40 @@ def prepare_job(
         before_model(recipe, runtime)
         with replicas.scope() if replicas else nullcontext():
             model = build_from_recipe(recipe, dataset.features, precision=runtime.precision.value)
+        kernels = _choose_kernels(recipe, runtime, model, resumed, replicas)
     steps_per_call = runtime.steps_per_call.value
     plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call
     scale = Choice(*choose_scale(recipe.data.scale, dataset.features.mean))
-    choices = {**runtime.choices(), "data.scale": scale}
+    choices = {**runtime.choices(), **({"training.kernels": kernels} if kernels else {}), "data.scale": scale}
     if replicas or recipe.training.distribution != "auto":  # one device has nothing to choose between
         choices["training.distribution"] = distribution
     return Job(recipe, dataset, runtime, plan, model, choices, reasons, replicas=replicas)
+
+
+def _choose_kernels(
+    recipe: Recipe, runtime: Runtime, model: Any, resumed: RunDir | None, replicas: Replicas | None
+) -> Choice | None:
+    """Settle what computes the model's gradients, and let it: what the run began with, or else what the chief finds."""
+    from railcar.training.kernels import choose_kernels, set_kernels
+    from railcar.training.runtime import Choice
+
+    choice = None
+    if replicas is None or replicas.is_chief:
+        decisions = (read_json(resumed.decisions_path) or {}) if resumed else None
+        choice = choose_kernels(
+            model,
+            recipe.training.kernels,
+            device=runtime.device.value,
+            compile=runtime.compile.value,
+            n_rows=recipe.training.batch_size // (replicas.n_replicas if replicas else 1),
+            known=decisions.get("training.kernels", {}).get("value", {}) if decisions is not None else None,
+        )
+    if replicas:
+        told = replicas.share([choice.value, choice.reason] if choice else None)
+        choice = Choice(*told) if told else None
+    if choice:
+        set_kernels(model, choice.value)
+    return choice
 
 
 def _distribute(recipe: Recipe, joined: Replicas | None, *, is_resumed: bool) -> tuple[Choice, Replicas | None]:
@@ -219,4 +246,6 @@ def short_path(path: str | Path) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(value) or "own"
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
