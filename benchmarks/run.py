@@ -49,7 +49,7 @@ ROWS = {
     "cifar10": Row("5", cifar10.measure, cifar10.describe),
     "csv": Row("8", programs.measure_csv, programs.describe_csv),
     "memory": Row("10", memory.measure, memory.describe),
-    "workers": Row("13", programs.measure_workers, programs.describe_results),
+    "workers": Row("13", programs.measure_workers, programs.describe_workers),
     "exactness": Row("14", exactness.measure, exactness.describe),
     "reliability": Row("", programs.measure_reliability, programs.describe_results),
 }

@@ -1,8 +1,9 @@
 """The tutorial's network in PyTorch, for its rate: channels last, a fused Adam, eager and compiled; the better counts.
 
-    python torch_tutorial.py --data mnist.npz [--steps 300] [--precision float32|bfloat16]
+    python torch_tutorial.py --data mnist.npz [--steps 300] [--seconds 30] [--precision float32|bfloat16]
 
-Prints the images a second of both ways (null where torch.compile finds no compiler), after some steps of warm-up.
+Prints the images a second of both ways (null where torch.compile finds no compiler), after some steps of warm-up; of as
+many steps as fit into `--seconds`, where a processor computes so slowly in that format that `--steps` take longer.
 """
 
 from __future__ import annotations
@@ -44,37 +45,45 @@ def build_model() -> nn.Module:
     return model.to(memory_format=torch.channels_last).train()
 
 
-def measure(images: torch.Tensor, labels: torch.Tensor, *, precision: str, steps: int, is_compiled: bool) -> float:
+def measure(
+    images: torch.Tensor, labels: torch.Tensor, *, precision: str, steps: int, seconds: float, is_compiled: bool
+) -> float:
     """Images a second."""
     model = build_model()
     forward: Callable[[torch.Tensor], torch.Tensor] = torch.compile(model) if is_compiled else model
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     n_batches = len(images) // BATCH
-    started = 0.0
-    for step in range(-N_WARM_UP, steps):
-        if step == 0:
-            started = time.perf_counter()
-        at = step % n_batches * BATCH
-        batch = images[at : at + BATCH].float().contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = functional.cross_entropy(forward(batch), labels[at : at + BATCH])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    return round(steps * BATCH / (time.perf_counter() - started), 1)
+
+    def make_steps(n_wanted: int) -> float:
+        """Steps a second, of as many as fit into the time."""
+        started, n_done, passed = time.perf_counter(), 0, 0.0
+        while n_done < n_wanted and passed < seconds:
+            at = n_done % n_batches * BATCH
+            batch = images[at : at + BATCH].float().contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                loss = functional.cross_entropy(forward(batch), labels[at : at + BATCH])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            n_done, passed = n_done + 1, time.perf_counter() - started
+        return n_done / passed
+
+    make_steps(N_WARM_UP)
+    return round(make_steps(steps) * BATCH, 1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=30.0, help="after which no further step begins")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     with np.load(arguments.data) as data:
         images = torch.from_numpy(data["x_train"].reshape(-1, 1, 28, 28))
         labels = torch.from_numpy(data["y_train"].astype(np.int64))
-    told = {"precision": arguments.precision, "steps": arguments.steps}
+    told = {"precision": arguments.precision, "steps": arguments.steps, "seconds": arguments.seconds}
     eager = measure(images, labels, is_compiled=False, **told)
     try:
         compiled = measure(images, labels, is_compiled=True, **told)

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.bench import FOLDER, Bench, Skipped
+from harness.bench import FOLDER, Bench, Skipped, spread
 from harness.processes import Failed, run_json
+
+# Network and images of a worker: what must be exchanged is the same for few images and for many.
+WORKERS = (("tutorial", 128), ("tutorial", 512), ("deep", 128))
 
 
 def measure_startup(bench: Bench) -> dict[str, Any]:
@@ -38,7 +41,33 @@ def describe_csv(measured: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def measure_workers(bench: Bench) -> dict[str, Any]:
-    return _run_to_file(bench, FOLDER / "workers.py", [str(FOLDER / "workers.py")])
+    """`workers.py` for each of its networks, then its loss curves and kills."""
+    quick = ["--quick"] if bench.is_quick else ["--rounds", str(bench.n_rounds)]
+    rates = [
+        _run("workers.py", "rate", "--network", network, "--batch-size", str(size), "--json", *quick)
+        for network, size in WORKERS[: 1 if bench.is_quick else None]
+    ]
+    others = {what: _run("workers.py", what, "--json", *quick) for what in ("curves", "kill")}
+    return {"rates": rates, **others}
+
+
+def describe_workers(measured: dict[str, Any]) -> list[tuple[str, ...]]:
+    lines = []
+    for row in measured["rates"]:
+        n = row["workers"]
+        what = f"{n} workers of one thread, {row['batch_size']} images each, the {row['network']} network"
+        alone = f"one thread alone, {n} times: {n * row['alone_images_per_s']:,.0f} images/s; "
+        alone += f"{n} processes apart: {row['control_images_per_s']:,.0f}"
+        ratio = f"{row['workers_efficiency']:.0%}; {row['workers_of_control']:.0%}"
+        lines.append((what, f"{row['workers_images_per_s']:,.0f} images/s", alone, ratio))
+    for name, one in measured["curves"].items():
+        words = "; ".join(f"{n} workers {row['largest']:.2g}" for n, row in one["differences"].items())
+        fall = f"loss {one['first_loss']:.3f} to {one['last_loss']:.4f}"
+        lines.append((f"largest difference from one worker's loss curve, {name}", words, fall, ""))
+    kills = measured["kill"]["kills"]
+    ended = spread([row["seconds_to_end"] for row in kills], ".1f")
+    same = f"{measured['kill']['same']} of {measured['kill']['of']} resumed to the same bits"
+    return [*lines, ("one of two workers killed", f"{same}; the other ended after {ended} s", "", "")]
 
 
 def measure_reliability(bench: Bench) -> dict[str, Any]:
