@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from railcar.layers.activation import FusedActivation
-from railcar.layers.images import ResizeImages, ScaleImages, average_mirror_images, resize_images
+from railcar.layers.images import ResizeImages, ScaleImages, average_views, resize_images
 from railcar.layers.norm import FusedBatchNormalization
 from railcar.layers.whiten import WhitenPatches
 
@@ -52,13 +52,25 @@ def test_fused_batch_normalisation_computes_what_keras_does(training: bool):
     np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance, rtol=200 / 199 - 1 + 1e-4)
 
 
-def test_mirror_images_are_averaged_and_the_model_is_saved_with_that(tmp_path: Path):
+def _shift(images: np.ndarray, by: int) -> np.ndarray:
+    wide = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    return wide[:, 1 + by : 7 + by, 1 + by : 7 + by]
+
+
+@pytest.mark.parametrize(("mirror", "shift"), [(True, False), (False, True), (True, True)])
+def test_views_are_averaged_and_the_model_is_saved_with_that(tmp_path: Path, mirror: bool, shift: bool):
     inputs = keras.Input((None, None, 1), dtype="uint8", name="image")
     hidden = ScaleImages((0.0,), (255.0,))(ResizeImages(6, 6)(inputs))
     network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(hidden)), name="tiny")
     images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 1), dtype=np.uint8)
-    both = average_mirror_images(network)
-    expected = (network(images).numpy() + network(images[:, :, ::-1]).numpy()) / 2
+    both = average_views(network, size=(6, 6), mirror=mirror, shift=shift)
+
+    def answer(seen: np.ndarray) -> np.ndarray:
+        return (network(seen).numpy() + network(seen[:, :, ::-1]).numpy()) / 2 if mirror else network(seen).numpy()
+
+    expected = answer(images)
+    if shift:
+        expected = expected / 2 + (answer(_shift(images, -1)) + answer(_shift(images, 1))) / 4
     np.testing.assert_allclose(both(images).numpy(), expected, rtol=1e-5)
     assert [one.name for one in both.variables] == [one.name for one in network.variables]
     both.save(tmp_path / "model.keras")

@@ -88,7 +88,7 @@ def test_of_equal_values_in_a_window_one_gets_the_whole_gradient():
 
 def test_pooling_of_other_sizes_is_keras_own():
     inputs = _normal(2, 9, 9, 3)
-    for options in ({"pool_size": 3}, {"pool_size": 2, "strides": 1}):
-        ours: Any = FusedMaxPooling2D(**options)
-        theirs: Any = keras.layers.MaxPooling2D(**options)
+    for size, strides in ((3, None), (2, 1)):
+        ours: Any = FusedMaxPooling2D(size, strides)
+        theirs: Any = keras.layers.MaxPooling2D(size, strides)
         np.testing.assert_array_equal(ours(inputs, training=True), theirs(inputs))

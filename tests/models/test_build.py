@@ -82,7 +82,7 @@ def test_the_network_of_every_bundled_recipe_is_loaded_by_a_process_that_knows_t
         image_shape = (32, 32, 3) if "cifar" in name else (28, 28, 1)
         levels = (100.0,) * image_shape[2]
         features = Features("image", image_shape, tuple("abcdefghij"), levels, levels)
-        model = for_inference(recipe, build_from_recipe(recipe, features, precision="float32"))
+        model = for_inference(recipe, build_from_recipe(recipe, features, precision="float32"), image_shape)
         images = np.random.default_rng(0).integers(0, 256, (3, *image_shape), dtype=np.uint8)
         names, logits = features.class_names, model(images).numpy()
         write_artifact(

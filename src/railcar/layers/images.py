@@ -73,14 +73,35 @@ class ScaleImages(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("railcar")
-class MirrorAverage(keras.layers.Layer):
-    """`network`'s logits for images [n, height, width, channels], averaged with those for their mirror images."""
+class ViewAverage(keras.layers.Layer):
+    """`network`'s logits for images uint8 [n, any, any, channels], averaged over several views of each.
 
-    def __init__(self, network: keras.Model, **kwargs: Any) -> None:
+    `mirror`: the image and its mirror image. `shift`: the image, with half the weight, and the image moved by a pixel
+    up and left, and down and right (its edge mirrored), at `size`, the (height, width) that the network resizes to.
+    With both these are airbench94's six views (Jordan, 2024, arXiv:2404.00498, section 3.5).
+    """
+
+    def __init__(
+        self, network: keras.Model, *, size: tuple[int, int], mirror: bool, shift: bool, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.network = network
+        self.size = tuple(size)
+        self.mirror = mirror
+        self.shift = shift
 
     def call(self, images: Any) -> Any:
+        if not self.shift:
+            return self._answer(images)
+        height, width = self.size
+        same = ResizeImages(height, width)(images)
+        wide = tf.pad(same, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="REFLECT")
+        moved = [self._answer(wide[:, at : at + height, at : at + width]) for at in (0, 2)]
+        return self._answer(same) / 2.0 + (moved[0] + moved[1]) / 4.0
+
+    def _answer(self, images: Any) -> Any:
+        if not self.mirror:
+            return self.network(images, training=False)
         both = tf.concat([images, tf.reverse(images, axis=[2])], axis=0)
         plain, mirrored = tf.split(self.network(both, training=False), 2)
         return (plain + mirrored) / 2.0
@@ -89,16 +110,18 @@ class MirrorAverage(keras.layers.Layer):
         return self.network.compute_output_spec(images)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "network": keras.saving.serialize_keras_object(self.network)}
+        network = keras.saving.serialize_keras_object(self.network)
+        options = {"size": self.size, "mirror": self.mirror, "shift": self.shift}
+        return {**super().get_config(), "network": network, **options}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MirrorAverage:
+    def from_config(cls, config: dict[str, Any]) -> ViewAverage:
         network = keras.saving.deserialize_keras_object(config.pop("network"))
         return cls(network, **config)
 
 
-def average_mirror_images(network: keras.Model) -> keras.Model:
-    """`network` as it answers with mirror images averaged: the same variables in the same order, no training."""
+def average_views(network: keras.Model, *, size: tuple[int, int], mirror: bool, shift: bool) -> keras.Model:
+    """`network` as it answers with several views averaged: the same variables in the same order, no training."""
     images = keras.Input(network.input_shape[1:], dtype="uint8", name="image")
-    logits = MirrorAverage(network, dtype="float32", name="mirror_average")(images)
-    return keras.Model(images, logits, name=network.name)
+    average = ViewAverage(network, size=size, mirror=mirror, shift=shift, dtype="float32", name="view_average")
+    return keras.Model(images, average(images), name=network.name)

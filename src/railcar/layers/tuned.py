@@ -57,7 +57,7 @@ class TunedDense(keras.layers.Dense):
         return result if self.activation is None else self.activation(result)
 
 
-def convolve(inputs: Any, kernel: Any, padding: str, forward_gradients: frozenset[str]) -> Any:
+def convolve(inputs: Any, kernel: Any, padding: Any, forward_gradients: frozenset[str]) -> Any:
     """A convolution with strides of 1 whose gradients are computed as `forward_gradients` says; `padding` is "SAME" or
     "VALID", `inputs` [n, height, width, channels], `kernel` [rows, columns, channels, filters]."""
 
@@ -80,8 +80,9 @@ def differentiate_by_input(inputs: Any, kernel: Any, upstream: Any, padding: str
             input_sizes=tf.shape(inputs), filter=kernel, out_backprop=upstream, strides=[1] * 4, padding=padding
         )
     turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
-    around = [[side - 1 - before, side - 1 - after] for side, (before, after) in _padding(kernel, padding)]
-    return tf.nn.conv2d(upstream, turned, strides=1, padding=[[0, 0], *around, [0, 0]])
+    rows, columns = [[side - 1 - before, side - 1 - after] for side, (before, after) in _padding(kernel, padding)]
+    around: Any = [[0, 0], rows, columns, [0, 0]]
+    return tf.nn.conv2d(upstream, turned, strides=1, padding=around)
 
 
 def differentiate_by_kernel(inputs: Any, kernel: Any, upstream: Any, padding: str, is_forward: bool) -> Any:
@@ -92,8 +93,8 @@ def differentiate_by_kernel(inputs: Any, kernel: Any, upstream: Any, padding: st
             input=inputs, filter_sizes=tf.shape(kernel), out_backprop=upstream, strides=[1] * 4, padding=padding
         )
     images, large = tf.transpose(inputs, (3, 1, 2, 0)), tf.transpose(upstream, (1, 2, 0, 3))
-    around = [list(pair) for _, pair in _padding(kernel, padding)]
-    return tf.transpose(tf.nn.conv2d(images, large, strides=1, padding=[[0, 0], *around, [0, 0]]), (1, 2, 0, 3))
+    around: Any = [[0, 0], *(list(pair) for _, pair in _padding(kernel, padding)), [0, 0]]
+    return tf.transpose(tf.nn.conv2d(images, large, strides=1, padding=around), (1, 2, 0, 3))
 
 
 def multiply(inputs: Any, kernel: Any) -> Any:

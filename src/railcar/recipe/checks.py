@@ -60,7 +60,8 @@ def _model_has_the_keys(recipe: Recipe) -> Iterator[Finding]:
     model = recipe.model
     if model.name not in MODELS:
         return
-    for key in sorted(type(model).model_fields.keys() - {"name", "mirror_average", *MODELS[model.name].keys}):
+    for_all = {"name", "mirror_average", "shift_average"}
+    for key in sorted(type(model).model_fields.keys() - for_all - set(MODELS[model.name].keys)):
         if getattr(model, key) != type(model).model_fields[key].default:
             yield Finding(
                 ("model", key),

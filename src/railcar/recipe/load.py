@@ -36,7 +36,7 @@ __all__ = [
 ALTERNATIVES = {("training", "steps"): ("training", "epochs"), ("training", "epochs"): ("training", "steps")}
 
 # What the rest of such a node says was chosen for the thing that is named; these keys alone are not.
-NAMED = {("model",): {"mirror_average"}, ("training", "optimizer"): {"schedule", "warmup_steps"}}
+NAMED = {("model",): {"mirror_average", "shift_average"}, ("training", "optimizer"): {"schedule", "warmup_steps"}}
 
 Overrides = Sequence[str] | Mapping[str, Any]
 

@@ -40,7 +40,6 @@ _WORTH_IT = 0.9
 # A trial of a fiftieth of a second: with fewer rows the caches hold what they will not hold in training.
 _FLOP_OF_A_TRIAL = 2.5e9
 _N_TRIALS = 2
-_TUNED = (TunedConv2D, TunedDense)
 
 
 def choose_kernels(
@@ -74,7 +73,7 @@ def choose_kernels(
 def set_kernels(model: keras.Model, ways: Ways) -> None:
     """Let the layers that `ways` names compute those gradients by forward kernels, all others as TensorFlow does."""
     for layer in _flatten(model):
-        if isinstance(layer, _TUNED):
+        if _is_tuned(layer):
             layer.forward_gradients = frozenset(ways.get(layer.name, ()))
 
 
@@ -87,18 +86,22 @@ def _flatten(model: keras.Model) -> Iterator[Any]:
             yield layer
 
 
+def _is_tuned(layer: Any) -> bool:
+    return isinstance(layer, TunedConv2D | TunedDense)
+
+
 def _find_gradients(model: keras.Model) -> Iterator[tuple[Any, tuple[str, ...]]]:
     """Layers with a choice, and for which gradients. Where nothing before is trained, the input's is not computed."""
     is_first = True
     for layer in _flatten(model):
-        if isinstance(layer, _TUNED) and layer.trainable and None not in layer.input.shape[1:]:
+        if _is_tuned(layer) and layer.trainable and None not in layer.input.shape[1:]:
             yield layer, tuple(one for one in layer.tunable_gradients if one != INPUT or not is_first)
         is_first = is_first and not layer.trainable_variables
 
 
 def _describe(layer: Any, gradient: str, n_rows: int) -> str:
     """What the times depend on."""
-    kind = "dense" if isinstance(layer, TunedDense) else f"convolution {layer.padding}"
+    kind = f"convolution {layer.padding}" if hasattr(layer, "padding") else "dense"
     shapes = ["x".join(map(str, shape)) for shape in (layer.input.shape[1:], layer.kernel.shape)]
     return f"{kind} {layer.compute_dtype} {n_rows}x{' '.join(shapes)} {gradient}"
 

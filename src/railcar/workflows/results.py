@@ -19,7 +19,7 @@ from railcar.data.pipeline import Batches
 from railcar.data.types import Dataset, Features, Split
 from railcar.evaluation.evaluate import Evaluator
 from railcar.evaluation.metrics import describe, softmax
-from railcar.layers.images import average_mirror_images
+from railcar.layers.images import average_views
 from railcar.models.build import build_model, choose_scale, scale_numbers
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
@@ -45,9 +45,12 @@ def build_from_recipe(recipe: Recipe, features: Features, *, precision: str) -> 
     )
 
 
-def for_inference(recipe: Recipe, model: Any) -> Any:
-    """`model` as it answers outside training, with the same variables."""
-    return average_mirror_images(model) if recipe.model.mirror_average else model
+def for_inference(recipe: Recipe, model: Any, image_shape: tuple[int, int, int]) -> Any:
+    """`model` as it answers outside training, with the same variables; `image_shape` is that inside of it."""
+    node = recipe.model
+    if not (node.mirror_average or node.shift_average):
+        return model
+    return average_views(model, size=image_shape[:2], mirror=node.mirror_average, shift=node.shift_average)
 
 
 class Finished:
@@ -69,7 +72,7 @@ class Finished:
         """Rebuilt from a recipe and a checkpoint."""
         model = build_from_recipe(recipe, dataset.features, precision="float32")
         restore_variables(checkpoint, {"average" if recipe.training.average else "model": model.variables})
-        return cls(for_inference(recipe, model), dataset, checkpoint.name)
+        return cls(for_inference(recipe, model, dataset.features.image_shape), dataset, checkpoint.name)
 
     def logits(self, split: Split) -> NDArray[np.float32]:
         if split.name not in self._logits:

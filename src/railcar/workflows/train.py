@@ -283,11 +283,12 @@ def train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals,
             reporter.say(f"going on after step {stopped.step:,}")
             if line := say_new_rate(stopped, job.recipe.training.optimizer, job.plan.n_steps):
                 reporter.say(line)
+        image_shape = job.dataset.features.image_shape
         training = build_training(
             job,
             run,
             reporter,
-            measure=Evaluator(for_inference(job.recipe, job.model), job.dataset.features.image_shape).measure,
+            measure=Evaluator(for_inference(job.recipe, job.model, image_shape), image_shape).measure,
             summaries=_open_summaries(job, run),
         )
         try:
