@@ -74,13 +74,16 @@ def test_what_is_saved_knows_nothing_of_the_choice(tmp_path: Path):
 def test_fused_pooling_has_the_values_and_gradients_of_keras_own(padding: str, size: tuple[int, int]):
     inputs = _normal(3, *size, 4)
     layer: Any = FusedMaxPooling2D(2, padding=padding)
-    plain = _differentiate(layer, inputs, training=False)
+    plain = _differentiate(layer, inputs)
+    layer.is_fused = True
     for one, other in zip(_differentiate(layer, inputs), plain, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_of_equal_values_in_a_window_one_gets_the_whole_gradient():
-    _, gradient = _differentiate(FusedMaxPooling2D(2), tf.ones((1, 4, 4, 1)))
+    layer: Any = FusedMaxPooling2D(2)
+    layer.is_fused = True
+    _, gradient = _differentiate(layer, tf.ones((1, 4, 4, 1)))
     expected = np.zeros((4, 4), np.float32)
     expected[::2, ::2] = 3.0
     np.testing.assert_array_equal(gradient[0, :, :, 0], expected)
@@ -90,5 +93,28 @@ def test_pooling_of_other_sizes_is_keras_own():
     inputs = _normal(2, 9, 9, 3)
     for size, strides in ((3, None), (2, 1)):
         ours: Any = FusedMaxPooling2D(size, strides)
+        ours.is_fused = True
         theirs: Any = keras.layers.MaxPooling2D(size, strides)
         np.testing.assert_array_equal(ours(inputs, training=True), theirs(inputs))
+
+
+def test_no_gradient_kernel_of_tensorflow_is_left_in_the_graph_when_all_are_computed_otherwise():
+    convolution: Any = TunedConv2D(4, 3, padding="same")
+    pooling: Any = FusedMaxPooling2D(2)
+
+    def find() -> set[str]:
+        def learn(inputs: Any) -> Any:
+            tape: Any = tf.GradientTape()
+            with tape:
+                tape.watch(inputs)
+                total = tf.reduce_sum(pooling(convolution(inputs), training=True) ** 2)
+            return tape.gradient(total, [inputs, convolution.kernel.value])
+
+        traced: Any = tf.function(learn, autograph=False).get_concrete_function(tf.TensorSpec((2, 8, 8, 3)))
+        own = ("Conv2DBackpropInput", "Conv2DBackpropFilter", "MaxPoolGrad")
+        return {operation.type for operation in traced.graph.get_operations()} & set(own)
+
+    convolution(tf.zeros((1, 8, 8, 3)))
+    assert find() == {"Conv2DBackpropInput", "Conv2DBackpropFilter", "MaxPoolGrad"}
+    convolution.forward_gradients, pooling.is_fused = frozenset({INPUT, KERNEL}), True
+    assert find() == set()

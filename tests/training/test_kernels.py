@@ -87,3 +87,14 @@ def test_a_cache_that_is_no_such_file_is_written_anew(content: bytes):
     path.write_bytes(content)
     _choose(_build_model())
     assert len(json.loads(path.read_text())) == 1
+
+
+@pytest.mark.parametrize("times", [3, [1], ["a", "b"], [None, None], [10, 0], [[1], [2]], [float("nan"), 1.0]])
+def test_what_is_remembered_and_is_no_pair_of_times_is_measured_again(times: Any):
+    model = _build_model()
+    _choose(model)
+    path = cache_dir() / "kernels.json"
+    [(machine, found)] = json.loads(path.read_text()).items()
+    path.write_text(json.dumps({machine: dict.fromkeys(found, times)}))
+    _choose(model)
+    assert all(min(pair) > 0 for pair in json.loads(path.read_text())[machine].values())

@@ -16,13 +16,15 @@ import tensorflow as tf
 class FusedMaxPooling2D(keras.layers.MaxPooling2D):
     """[n, height, width, channels] -> [n, height / 2, width / 2, channels], as Keras' MaxPooling2D(2).
 
-    In training the gradient is compiled by XLA; where several values of a window are the largest, the first gets it.
-    Other sizes and strides than 2 are Keras' own.
+    With `is_fused`, which `training/kernels.py` sets and which is never saved, the gradient is compiled by XLA; where
+    several values of a window are the largest, the first gets it. Other sizes and strides than 2 are Keras' own.
     """
+
+    is_fused = False
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         is_known = None not in inputs.shape[1:] and self.data_format == "channels_last"
-        if training and is_known and self.pool_size == self.strides == (2, 2):
+        if self.is_fused and training and is_known and self.pool_size == self.strides == (2, 2):
             return _pool(inputs, self.padding.upper())
         return super().call(inputs)
 

@@ -203,8 +203,8 @@ class Training(Node):
     steps_per_call: Count | Literal["auto"] = "auto"
     """Steps in one compiled call. Results do not depend on it."""
     kernels: Literal["auto", "own"] = "auto"
-    """On a CPU, what computes gradients: `own` are TensorFlow's kernels for them; `auto` tries forward kernels, too,
-    once for each shape, and takes the faster ones. Results differ by rounding."""
+    """On a CPU, what computes gradients: `own` are TensorFlow's kernels for them; `auto` tries others, too, once for
+    each shape, and takes the faster ones. Results differ by rounding."""
     data_on: Literal["auto", "host", "device"] = "auto"
     """Where the training images lie: in the computer's memory, or all of them in the GPU's. `auto`: in the GPU's when
     they fill less than a quarter of it."""

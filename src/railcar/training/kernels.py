@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from railcar.errors import RailcarError
+from railcar.layers.pooling import FusedMaxPooling2D
 from railcar.layers.tuned import (
     INPUT,
     TunedConv2D,
@@ -71,9 +72,12 @@ def choose_kernels(
 
 
 def set_kernels(model: keras.Model, ways: Ways) -> None:
-    """Let the layers that `ways` names compute those gradients by forward kernels, all others as TensorFlow does."""
+    """Let the layers that `ways` names compute those gradients by forward kernels, all others as TensorFlow does; and
+    pooling its gradient in one pass."""
     for layer in _flatten(model):
-        if _is_tuned(layer):
+        if isinstance(layer, FusedMaxPooling2D):
+            layer.is_fused = True
+        elif _is_tuned(layer):
             layer.forward_gradients = frozenset(ways.get(layer.name, ()))
 
 
@@ -152,9 +156,17 @@ def _remembered() -> Iterator[dict[str, Any]]:
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
         documents = json.loads(path.read_bytes())
-        return documents if all(isinstance(one, dict) for one in documents.values()) else {}
-    except (OSError, ValueError, AttributeError):
+        return {
+            machine: {key: times for key, times in found.items() if _are_times(times)}
+            for machine, found in documents.items()
+        }
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
+
+
+def _are_times(times: Any) -> bool:
+    is_pair = isinstance(times, list) and len(times) == 2
+    return is_pair and all(isinstance(one, float | int) and 0 < one < math.inf for one in times)
 
 
 def _describe_machine() -> str:
