@@ -87,12 +87,12 @@ def measure_rows(names: list[str], bench: Bench, results: Path | None) -> int:
             bench.say(f"FAILED: {error}")
             n_failed += 1
             continue
-        for line in ROWS[name].describe(measured):
-            print(" | ".join(line), flush=True)
         if results is not None:
             results.mkdir(parents=True, exist_ok=True)
             document = {"row": name, "number": ROWS[name].number, "machine": machine, "measured": measured}
             (results / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+        for line in ROWS[name].describe(measured):
+            print(" | ".join(line), flush=True)
     return n_failed
 
 

@@ -47,8 +47,9 @@ def measure_workers(bench: Bench) -> dict[str, Any]:
         _run("workers.py", "rate", "--network", network, "--batch-size", str(size), "--json", *quick)
         for network, size in WORKERS[: 1 if bench.is_quick else None]
     ]
-    others = {what: _run("workers.py", what, "--json", *quick) for what in ("curves", "kill")}
-    return {"rates": rates, **others}
+    curves, kill = (_run("workers.py", what, "--json", *quick) for what in ("curves", "kill"))
+    curves.pop("process_s")
+    return {"rates": rates, "curves": curves, "kill": kill}
 
 
 def describe_workers(measured: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -209,7 +209,8 @@ class Training(Node):
     """Where the training images lie: in the computer's memory, or all of them in the GPU's. `auto`: in the GPU's when
     they fill less than a quarter of it."""
     deterministic: bool = False
-    """On a GPU, use only kernels that give the same bits each time, at a price; a CPU run is bit-exact anyway."""
+    """On a GPU, use only kernels that give the same bits each time, at a price; a CPU run does so anyway, with
+    the same `kernels`."""
     distribution: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
     """One training on several devices: `mirrored` on all GPUs of this machine, `multi_worker` in the processes that
     `TF_CONFIG` or `--workers` names. Each takes its share of every batch; `auto` uses what there is."""

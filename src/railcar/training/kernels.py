@@ -1,7 +1,7 @@
 """Which kernels compute a network's gradients on this CPU: found by trying, once for each shape, and remembered.
 
 For each layer of `layers/tuned.py`, TensorFlow's own kernel for a gradient and a forward kernel that computes the same
-are timed in turns, a few milliseconds each. What was found is kept in the cache by processor, versions and shape, so
+are timed in turns, on a part of the batch. What was found is kept in the cache by processor, versions and shape, so
 that the same training on the same machine computes with the same kernels, and rounds alike. Owns that file.
 """
 

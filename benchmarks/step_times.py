@@ -1,14 +1,13 @@
 """Where the time of a training step goes: images (or texts) a second, and the operations that take longest.
 
-    python benchmarks/profile.py [NETWORK]... [--precision float32] [--kernels auto|own] [--top 8] [--json]
+    python benchmarks/step_times.py [NETWORK]... [--precision float32] [--kernels auto|own] [--top 8] [--json]
 
 Networks: `tutorial` (5x5x32, 5x5x64, dense 1024), `cifar10-tutorial` (3x3x32, 3x3x64, dense 128, batches of 32),
 `batch-norm` (a plain CNN with batch normalisation), `airbench` (that of the recipe cifar10), `mobilenet-head`
 (MobileNetV2 at 224 pixels, frozen, and a new head), `mobilenet-tuned` (its last block, too), `rnn` and `rnn-100`
 (Embedding(1000, 16), SimpleRNN(32); 10 and 100 words), `lstm`. Weights and data are random: a rate does not depend on
-them. Each is one compiled step, forward, backward and optimizer, as `training/compiled.py` runs it. Times of operations
-are summed over the threads of TensorFlow's executor, from its own profiler; what runs inside of one operation on
-several threads counts once.
+them. Each is one compiled step on the CPU: forward, backward and Adam. Times of operations are summed over the threads
+of TensorFlow's executor, from its own profiler; what runs inside of one operation on several threads counts once.
 """
 
 from __future__ import annotations
