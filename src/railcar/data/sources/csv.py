@@ -11,6 +11,7 @@ import gzip
 import io
 import mmap
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +33,18 @@ MAX_CELL = 30
 GZIP_MAGIC = b"\x1f\x8b"
 BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 1 << 16
+# Of 8x8 pixels. Shorter rows of whole numbers are tables as often as not.
+_FEWEST_PIXELS = 64
 
 Content = bytes | mmap.mmap
 
 
-def find_csv_sides(path: Path) -> dict[str, Path]:
+def find_csv_sides(path: Path, suffixes: Sequence[str] = CSV_SUFFIXES) -> dict[str, Path]:
     """`train.csv`, `mnist_train.csv` and the like in a folder, by side; only with a training file."""
     sides: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
         name = file.name.lower()
-        suffix = next((suffix for suffix in CSV_SUFFIXES if name.endswith(suffix)), None)
+        suffix = next((suffix for suffix in sorted(suffixes, key=len, reverse=True) if name.endswith(suffix)), None)
         if suffix is None or name.startswith(".") or not file.is_file():
             continue
         side = SIDE_NAMES.get(name.removesuffix(suffix).replace("-", "_").rpartition("_")[2])
@@ -52,6 +55,21 @@ def find_csv_sides(path: Path) -> dict[str, Path]:
 
 def list_csv_files(path: Path) -> list[Path]:
     return list(find_csv_sides(path).values()) if path.is_dir() else [path]
+
+
+def holds_pixels(path: Path) -> bool:
+    """Whether the first lines of a CSV are as long as those of images, and pixels: then it is read here, and its faults
+    are told in terms of pixels."""
+    try:
+        content, _ = read_content(path)
+    except DataError:
+        return False
+    lines = bytes(content[:HEAD_BYTES]).decode("utf-8", "replace").splitlines()[:2]
+    rows = [line.split(max(SEPARATORS, key=line.count)) for line in lines]
+    if not rows or len(rows[0]) <= _FEWEST_PIXELS:
+        return False
+    n_pixels = max(sum(field.isdecimal() and len(field) <= 3 for field in fields) for fields in rows)
+    return 10 * n_pixels > 9 * len(rows[0])
 
 
 def read_csv_source(path: Path, options: ReadOptions | None = None) -> RawData:

@@ -72,7 +72,7 @@ class Bad:
 
 def list_image_files(path: Path) -> list[Path]:
     """Every image of the source: what a change of makes it be read again."""
-    return [file for folder in _walk_folders(path) for file in _list_images(folder)[0]]
+    return [file for folder in _walk_folders(path) for file in list_images(folder)[0]]
 
 
 def read_image_folder(path: Path, options: ReadOptions | None = None) -> RawData:
@@ -83,7 +83,7 @@ def read_image_folder(path: Path, options: ReadOptions | None = None) -> RawData
     more unreadable files than `options.max_bad`.
     """
     options = options or ReadOptions()
-    sides = _find_sides(path)
+    sides = find_sides(path)
     class_names, files, notes = _find_classes(path, sides)
     n_files = sum(len(found) for found in files.values())
     bad = Bad()
@@ -101,18 +101,18 @@ def read_image_folder(path: Path, options: ReadOptions | None = None) -> RawData
     return RawData("folder", class_names, raw_sides, (reason, *notes, *bad.describe()))
 
 
-def _list_folders(path: Path) -> list[Path]:
+def list_folders(path: Path) -> list[Path]:
     """Sub-folders by name, hidden ones and links (which could run in circles) left out."""
     return sorted(e for e in path.iterdir() if e.is_dir() and not e.name.startswith(".") and not e.is_symlink())
 
 
-def _find_sides(path: Path) -> dict[str, Path]:
+def find_sides(path: Path) -> dict[str, Path]:
     """The train, validation and test folders; `path` itself as "train" when the class folders lie there."""
     sides: dict[str, Path] = {}
-    folders = _list_folders(path)
+    folders = list_folders(path)
     for folder in folders:
         side = SIDE_NAMES.get(folder.name.lower())
-        if side is None or not (_list_folders(folder) or side == "train"):
+        if side is None or not (list_folders(folder) or side == "train"):
             continue
         if side in sides:
             raise DataError(
@@ -126,12 +126,12 @@ def _find_sides(path: Path) -> dict[str, Path]:
 
 def _walk_folders(path: Path) -> Iterator[Path]:
     """Every class folder and what lies below it."""
-    for folder in _list_folders(path):
+    for folder in list_folders(path):
         yield folder
         yield from _walk_folders(folder)
 
 
-def _list_images(folder: Path) -> tuple[list[Path], list[Path]]:
+def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """Images and other files right in `folder`, by name; hidden ones and macOS' `._` files left out."""
     with os.scandir(folder) as entries:
         names = sorted(e.name for e in entries if not e.name.startswith(".") and not _is_folder(e))
@@ -151,7 +151,7 @@ def _find_classes(
     path: Path, sides: dict[str, Path]
 ) -> tuple[tuple[str, ...], dict[str, list[ImageFile]], tuple[str, ...]]:
     """Class names, the files of each side, and warnings."""
-    class_names = tuple(folder.name for folder in _list_folders(sides["train"]))
+    class_names = tuple(folder.name for folder in list_folders(sides["train"]))
     check_classes(class_names, where=f"{sides['train']}, by its folders")
     numbers = {name: number for number, name in enumerate(class_names)}
     files: dict[str, list[ImageFile]] = {}
@@ -159,8 +159,8 @@ def _find_classes(
     others: list[Path] = []
     for side, root in sides.items():
         files[side] = []
-        strays += _list_images(root)[0]
-        for folder in _list_folders(root):
+        strays += list_images(root)[0]
+        for folder in list_folders(root):
             if folder.name not in numbers:
                 raise DataError(
                     f"{folder}: the class {folder.name!r} is not in {sides['train']}",
@@ -168,7 +168,7 @@ def _find_classes(
                 )
             found = []
             for below in (folder, *_walk_folders(folder)):
-                images, rest = _list_images(below)
+                images, rest = list_images(below)
                 found += images
                 others += rest
             if not found and side == "train":
@@ -203,7 +203,7 @@ def _warn_of_folders(path: Path, sides: dict[str, Path]) -> Iterator[str]:
         linked = sorted(e.name for e in root.iterdir() if e.is_symlink() and e.is_dir() and not e.name.startswith("."))
         if linked:
             yield f"links to folders are not followed: {', '.join(linked[:MAX_NAMED])}"
-    beside = [folder.name for folder in _list_folders(path) if folder not in sides.values()]
+    beside = [folder.name for folder in list_folders(path) if folder not in sides.values()]
     if beside and path not in sides.values():
         yield f"folders beside {', '.join(root.name for root in sides.values())} are not used: " + ", ".join(
             beside[:MAX_NAMED]
