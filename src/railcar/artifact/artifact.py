@@ -50,7 +50,7 @@ class Artifact:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Of tables: what each column is."""
-        return tuple(Column(one["name"], one["type"]) for one in self.features["columns"])
+        return tuple(Column(one["name"], one["type"], form=one["form"]) for one in self.features["columns"])
 
     def load_model(self) -> Any:
         """The keras.Model, uncompiled. Raises `ArtifactError` when Keras cannot read it."""

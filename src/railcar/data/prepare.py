@@ -160,7 +160,7 @@ def _describe_images(prepared: Prepared, train: Split) -> Features:
 
 def _describe_rows(prepared: Prepared) -> Features:
     """As far as it is known before the encoding is fitted."""
-    columns = [{"name": one.name, "type": one.type} for one in prepared.columns]
+    columns = [{"name": one.name, "type": one.type, "form": one.form} for one in prepared.columns]
     return Features(prepared.kind, (), prepared.class_names, task=prepared.task, encoding={"columns": columns})
 
 

@@ -186,7 +186,7 @@ def _describe_for_artifact(features: Features) -> dict[str, Any]:
     if features.kind == "image":
         return {"image_shape": list(features.image_shape)}
     columns = (features.encoding or {}).get("columns", ())
-    return {"columns": [{"name": one["name"], "type": one["type"]} for one in columns]}
+    return {"columns": [{key: one[key] for key in ("name", "type", "form")} for one in columns]}
 
 
 def draw_plots(run: RunDir, finished: Finished, split: Split, recipe: Recipe) -> None:

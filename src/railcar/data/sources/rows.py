@@ -16,14 +16,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
-from railcar.data.columns import (
-    choose_kind,
-    choose_label,
-    choose_task,
-    describe_columns,
-    find_giveaways,
-    find_text_column,
-)
+from railcar.data.column_types import describe_columns, read_target
+from railcar.data.columns import choose_kind, choose_label, choose_task, find_text_column
+from railcar.data.giveaways import find_giveaways
 from railcar.data.types import RawData, RawRows, ReadOptions, RowsSide
 from railcar.errors import DataError
 from railcar.storage.columns import Column, to_typed
@@ -133,9 +128,7 @@ def _read_labels(
     if task == "regression":
         targets = {}
         for side, rows in sides.items():
-            typed = to_typed(rows.frame, [Column(label, "number")], rows.place)[label]
-            _check_whole(rows, typed, label)
-            targets[side] = typed.to_numpy().astype(np.float32)
+            targets[side] = read_target(rows, label).to_numpy().astype(np.float32)
         return (), targets
     values = {}
     for side, rows in sides.items():
