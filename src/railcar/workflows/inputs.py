@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
 ARRAYS = "arrays"
+FOLDER = "folder"
+"""Stands for the column of the labels where folders name them."""
 
 
 @dataclass(frozen=True)
@@ -189,15 +191,15 @@ class Chosen:
         return tuple(value) if isinstance(value, list) else value
 
 
-def choose_defaults(asked: Recipe, features: Features, *, n_train: int) -> Chosen:
-    """A network and a length of training that suit the data. `asked` is the recipe as far as the user gave it: a length
-    or a batch size of his own decides the warm-up."""
+def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
+    """A network and a length of training that suit the data; `label` is the column that is learnt, of rows. `asked` is
+    the recipe as far as the user gave it: a length or a batch size of his own decides the warm-up."""
     if features.kind == "image":
         return _choose_for_images(asked, image_shape=features.image_shape, n_train=n_train)
-    return _choose_for_rows(asked, features, n_train=n_train)
+    return _choose_for_rows(asked, features, label=label, n_train=n_train)
 
 
-def _choose_for_rows(asked: Recipe, features: Features, *, n_train: int) -> Chosen:
+def _choose_for_rows(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
     """Small networks, which learn texts and tables in seconds: many passes over few rows, few over many."""
     is_text = features.kind == "text"
     batch_size = 16 if n_train < 500 else 64 if n_train < 5000 else 256
@@ -218,7 +220,10 @@ def _choose_for_rows(asked: Recipe, features: Features, *, n_train: int) -> Chos
         if is_text
         else {"name": "mlp", "dense": [128, 64], "dropout": 0.2},
         "training": {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "best": "val_loss"},
+        "data": {"kind": features.kind, "task": features.task},
     }
+    if asked.data.label is None and label != FOLDER:
+        settings["data"]["label"] = label
     reasons = {
         "model.name": f"{features.kind} data: {MODELS[settings['model']['name']].summary}",
         "training.batch_size": f"{n_train:,} training {features.noun}",
@@ -284,7 +289,7 @@ def complete_recipe(given: Input, chosen: Chosen) -> Recipe:
         training["best"] = "last"
     settings = {
         "name": asked.name,
-        "data": {"source": asked.data.source, **given.taken.get("data", {})},
+        "data": {"source": asked.data.source, **chosen.settings.get("data", {}), **given.taken.get("data", {})},
         "model": given.taken.get("model", chosen.settings["model"]),
         "training": {**training, "optimizer": optimizer},
     }

@@ -72,7 +72,7 @@ def prepare_job(
     recipe, reasons = given.recipe, {}
     n_train = len(dataset.splits["train"])
     if not given.is_complete:
-        chosen = choose_defaults(given.recipe, dataset.features, n_train=n_train)
+        chosen = choose_defaults(given.recipe, dataset.features, label=dataset.label, n_train=n_train)
         recipe = complete_recipe(given, chosen)
         reasons = {key: reason for key, reason in chosen.reasons.items() if look_up(recipe, key) == chosen.value(key)}
         if given.taken:

@@ -32,7 +32,6 @@ MAX_CELL = 30
 _FEWEST_PIXELS = 64
 
 
-
 def find_csv_sides(path: Path, suffixes: Sequence[str] = CSV_SUFFIXES) -> dict[str, Path]:
     """`train.csv`, `mnist_train.csv` and the like in a folder, by side; only with a training file."""
     sides: dict[str, Path] = {}
