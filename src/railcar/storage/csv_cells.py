@@ -64,11 +64,6 @@ def _take_cell(path: Path, found: re.Match[str], line: int) -> str | None:
         raise _explain_quote(path, found.string, found.string.index('"', found.start()), line)
     if found.string[found.end() : found.end() + 1] in ("", "\n"):
         plain = plain.rstrip("\r")
-    if "\r" in plain:
-        raise DataError(
-            f"{path}: line {line}: a carriage return within the line",
-            hint='put a value of several lines in quotes: "..."',
-        )
     return plain or None
 
 

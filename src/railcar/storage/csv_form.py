@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from railcar.storage.columns import MISSING_WORDS
+
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE_BYTES = 1 << 18
 SAMPLE_LINES = 200
@@ -17,17 +19,17 @@ USUAL_NAMES = frozenset(
         *("text", "message", "id", "name", "date", "image", "file", "filename", "path", "index"),
     ]
 )
-MISSING_WORDS = frozenset(["", "na", "n/a", "nan", "null", "none", "?", "-"])
+
 
 _QUOTED = re.compile(r'(^|[,;\t|\n]) *+"[^"]*+(?:""[^"]*+)*+"')
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"\d,\d")
 
 
 def find_separator(content: bytes, usual: str = ",") -> str:
     """The separator that divides most lines as it divides the first; `usual` where none does."""
     head = content[:SAMPLE_BYTES].decode("utf-8", "ignore")
-    lines = [line for line in _QUOTED.sub(r"\1", head).split("\n") if line.strip()]
+    lines = [line for line in _QUOTED.sub(r"\1", head).split("\n") if line.strip(" \r")]
     if len(content) > SAMPLE_BYTES and len(lines) > 1:
         lines.pop()
     lines = lines[:SAMPLE_LINES]

@@ -28,8 +28,10 @@ class Layout:
 
 
 def find_layout(content: bytes, separator: str) -> Layout | None:
-    """The layout of a CSV; None when it is not plain: a quote that stands inside a field or is never closed, or a
-    carriage return within a line."""
+    """The layout of a CSV; None when it is not plain: a quote that stands inside a field or is never closed, or more
+    than one carriage return at a line's end."""
+    if b"\r\r\n" in content:
+        return None
     if not content.endswith(b"\n"):
         content += b"\n"
     view = np.frombuffer(content, np.uint8)
@@ -39,9 +41,7 @@ def find_layout(content: bytes, separator: str) -> Layout | None:
         return None
     ends = newlines[~_is_quoted(newlines, quotes)]
     returns = _find(view, RETURN) if b"\r" in content else np.empty(0, np.int64)
-    returns = returns[~_is_quoted(returns, quotes)]
-    if (view[returns + 1] != NEWLINE).any():
-        return None
+    returns = returns[(view[returns + 1] == NEWLINE) & ~_is_quoted(returns, quotes)]
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])
     stops = ends - np.isin(ends - 1, returns) if len(returns) else ends
     is_blank = starts >= stops
