@@ -70,11 +70,15 @@ def to_tensors(frame: pl.DataFrame, kind: str, encoding: Mapping[str, Any]) -> A
     """Raw inputs as the model takes them: strings [n], or a dict of columns [n]."""
     import tensorflow as tf
 
+    from railcar.layers.tables import name_inputs
     from railcar.storage.frames import to_arrays
 
-    arrays = to_arrays(frame, ["text"] if kind == "text" else [one["name"] for one in encoding["columns"]])
-    tensors = {name: tf.constant(values) for name, values in arrays.items()}
-    return tensors["text"] if kind == "text" else tensors
+    if kind == "text":
+        return tf.constant(to_arrays(frame, ["text"])["text"], tf.string)
+    keys = name_inputs([one["name"] for one in encoding["columns"]])
+    arrays = to_arrays(frame, list(keys))
+    types = {name: tf.string if values.dtype == object else tf.float32 for name, values in arrays.items()}
+    return {keys[name]: tf.constant(values, types[name]) for name, values in arrays.items()}
 
 
 def _fit(dataset: Dataset) -> Features:

@@ -176,7 +176,7 @@ def _open_other(prepared: Prepared, other: Prepared, name: str, source: str) -> 
             hint=f"remove that class, or add it to the training side; it has: {', '.join(prepared.class_names[:10])}",
         )
     table = np.array([numbers[class_name] for class_name in other.class_names], np.int32)
-    return replace(side, labels=table[side.labels])
+    return replace(side, labels=table[np.asarray(side.labels, np.int64)])
 
 
 def _check_splits(splits: dict[str, Split], class_names: tuple[str, ...]) -> None:

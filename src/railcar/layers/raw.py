@@ -10,9 +10,8 @@ from typing import Any
 
 import keras
 
-from railcar.layers.tables import EncodeColumns
+from railcar.layers.tables import EncodeColumns, name_inputs
 from railcar.layers.texts import build_text_encoder
-from railcar.storage.frames import name_inputs
 
 NETWORK = "network"
 TEXT = "text"

@@ -12,9 +12,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from railcar.storage.frames import name_inputs
-
 _DAYS_A_YEAR = 365.2425
+
+
+def name_inputs(names: Sequence[str]) -> dict[str, str]:
+    """What the model's input for each column is called: as the column, but for a slash, which Keras does not allow."""
+    taken, found = {name for name in names if "/" not in name}, {}
+    for name in names:
+        key = plain = name.replace("/", "_")
+        number = 2
+        while "/" in name and key in taken:
+            key, number = f"{plain}_{number}", number + 1
+        taken.add(key)
+        found[name] = key
+    return found
 
 
 @keras.saving.register_keras_serializable("railcar")

@@ -30,8 +30,9 @@ def standardize_text(texts: Any) -> Any:
 def build_text_encoder(encoding: Mapping[str, Any]) -> keras.layers.Layer:
     """string [n] -> int64 [n, length]. `encoding` has `vocabulary`, the words from number 2 on (0 is no word, 1 an
     unknown one), and `length`, the number of words that are kept of a text."""
+    standardize: Any = standardize_text  # Keras' annotation knows names only
     return keras.layers.TextVectorization(
-        standardize=standardize_text,
+        standardize=standardize,
         split="whitespace",
         output_mode="int",
         output_sequence_length=encoding["length"],

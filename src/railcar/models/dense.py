@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -20,7 +21,7 @@ def add_dense(
 ) -> keras.KerasTensor:
     """Dense layers of these widths, each with `activation` and then dropout."""
     for number, width in enumerate(widths, start=1):
-        weights = keras.initializers.HeNormal(seed=next(seeds))
+        weights: Any = keras.initializers.HeNormal(seed=next(seeds))
         layer = layers.Dense(
             width, activation=activation, kernel_initializer=weights, dtype=dtype, name=f"dense{number}"
         )

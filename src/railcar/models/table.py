@@ -6,6 +6,7 @@ Owns the architecture only. The numbers come from `layers/tables.py`: standardis
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -37,13 +38,13 @@ def build_mlp(
     numbers, codes = SplitColumns(n_numbers, cardinalities, name="split")(rows)
     parts = [layers.Identity(dtype=dtype, name="numbers")(numbers)] if n_numbers else []
     if cardinalities:
-        start = keras.initializers.RandomNormal(stddev=0.1, seed=next(seeds))
+        start: Any = keras.initializers.RandomNormal(stddev=0.1, seed=next(seeds))
         embed = layers.Embedding(
             sum(cardinalities), embedding, embeddings_initializer=start, dtype=dtype, name="embedding"
         )
         parts.append(layers.Flatten(dtype=dtype, name="categories")(embed(codes)))
     hidden = layers.Concatenate(dtype=dtype, name="columns")(parts) if len(parts) > 1 else parts[0]
     hidden = add_dense(hidden, dense, activation, dropout, dtype=dtype, seeds=seeds)
-    weights = keras.initializers.GlorotUniform(seed=next(seeds))
+    weights: Any = keras.initializers.GlorotUniform(seed=next(seeds))
     outputs = layers.Dense(n_outputs, kernel_initializer=weights, dtype="float32", name="logits")(hidden)
     return keras.Model(rows, outputs, name="mlp")

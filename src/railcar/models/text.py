@@ -6,6 +6,7 @@ Owns the architecture only. Word numbers come from `layers/texts.py`: 0 is no wo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -35,10 +36,10 @@ def build_bag_of_words(
     """
     seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
     words = keras.Input((length,), dtype="int32", name="words")
-    start = keras.initializers.RandomUniform(-0.05, 0.05, seed=next(seeds))
+    start: Any = keras.initializers.RandomUniform(-0.05, 0.05, seed=next(seeds))
     vectors = layers.Embedding(n_words, embedding, embeddings_initializer=start, dtype=dtype, name="embedding")(words)
     hidden = AverageWords(dtype=dtype, name="average")([vectors, words])
     hidden = add_dense(hidden, dense, activation, dropout, dtype=dtype, seeds=seeds)
-    weights = keras.initializers.GlorotUniform(seed=next(seeds))
+    weights: Any = keras.initializers.GlorotUniform(seed=next(seeds))
     outputs = layers.Dense(n_outputs, kernel_initializer=weights, dtype="float32", name="logits")(hidden)
     return keras.Model(words, outputs, name="bag_of_words")

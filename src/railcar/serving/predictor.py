@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from railcar.artifact.artifact import Artifact
 from railcar.errors import ArtifactError, DataError
 from railcar.storage.columns import to_typed
-from railcar.storage.frames import name_inputs, to_arrays
+from railcar.storage.frames import to_arrays
 from railcar.storage.images import decode_image
 
 _BATCH = 64
@@ -159,6 +159,8 @@ class Predictor:
     def _run(self, batch: Any) -> NDArray[np.float32]:
         import tensorflow as tf
 
+        from railcar.layers.tables import name_inputs
+
         if self._forward is None:
             is_number = self.artifact.task == "regression"
 
@@ -169,11 +171,14 @@ class Predictor:
             self._forward = tf.function(forward, input_signature=[self._signature()], autograph=False)
         if self.kind == "image":
             return self._forward(tf.constant(batch)).numpy()
-        arrays = to_arrays(batch, batch.columns)
         tensors = {
-            name: tf.constant(values, "string" if values.dtype == object else None) for name, values in arrays.items()
+            name: tf.constant(values, tf.string if values.dtype == object else tf.float32)
+            for name, values in to_arrays(batch, batch.columns).items()
         }
-        return self._forward(tensors["text"] if self.kind == "text" else tensors).numpy()
+        if self.kind == "text":
+            return self._forward(tensors["text"]).numpy()
+        keys = name_inputs(batch.columns)
+        return self._forward({keys[name]: tensor for name, tensor in tensors.items()}).numpy()
 
     def _signature(self) -> Any:
         import tensorflow as tf
@@ -182,6 +187,8 @@ class Predictor:
             return tf.TensorSpec([None, None, None, self.artifact.image_shape[2]], tf.uint8)
         if self.kind == "text":
             return tf.TensorSpec([None], tf.string)
+        from railcar.layers.tables import name_inputs
+
         types = {one.name: tf.string if one.type == "category" else tf.float32 for one in self.artifact.columns}
         return {key: tf.TensorSpec([None], types[name]) for name, key in name_inputs(list(types)).items()}
 

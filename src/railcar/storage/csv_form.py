@@ -22,14 +22,14 @@ USUAL_NAMES = frozenset(
 
 
 _QUOTED = re.compile(r'(^|[,;\t|\n]) *+"[^"]*+(?:""[^"]*+)*+"')
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"\d,\d")
 
 
 def find_separator(content: bytes, usual: str = ",") -> str:
     """The separator that divides most lines as it divides the first; `usual` where none does."""
     head = content[:SAMPLE_BYTES].decode("utf-8", "ignore")
-    lines = [line for line in _QUOTED.sub(r"\1", head).split("\n") if line.strip()]
+    lines = [line for line in _QUOTED.sub(r"\1", head).split("\n") if line.strip(" \r")]
     if len(content) > SAMPLE_BYTES and len(lines) > 1:
         lines.pop()
     lines = lines[:SAMPLE_LINES]
