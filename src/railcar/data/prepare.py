@@ -145,7 +145,7 @@ def _told_of(prepared: Prepared, options: ReadOptions) -> ReadOptions:
     if prepared.kind != "image":
         declared = {one.name: one.type for one in prepared.columns}
         return replace(options, label=prepared.label, kind=prepared.kind, task=prepared.task, columns=declared)
-    _, height, width, _ = np.shape(prepared.sides["train"].inputs)
+    _, height, width, _ = np.asarray(prepared.sides["train"].inputs).shape
     return replace(options, kind="image", image_size=options.image_size or (height, width))
 
 
