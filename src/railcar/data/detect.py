@@ -6,7 +6,7 @@ Owns the table of forms and finding what a name stands for. Reading is in `sourc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from railcar.data.sources import cifar, csv, folder, idx, npz
 from railcar.data.types import RawData, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
+from railcar.storage.archives import is_archive, unpack_archive
 from railcar.storage.local import expand_home
 
 MAX_SHOWN = 5
@@ -31,7 +32,16 @@ def _list_idx_files(path: Path) -> list[Path]:
     return [file for pair in idx.find_idx_files(path).values() for file in pair]
 
 
+def _read_archive(path: Path, options: ReadOptions) -> RawData:
+    """What is inside, by its own form; the archive alone says when it must be read again."""
+    inside = unpack_archive(path, progress=options.progress)
+    form, reason = detect_form(inside)
+    raw = FORMS[form].read(inside, options)
+    return replace(raw, warnings=(f"in it, {reason}", *raw.warnings))
+
+
 FORMS: dict[str, Form] = {
+    "archive": Form(_read_archive, lambda path: [path]),
     "idx": Form(idx.read_idx_folder, _list_idx_files),
     "csv": Form(csv.read_csv_source, csv.list_csv_files),
     "cifar": Form(cifar.read_cifar_folder, cifar.find_cifar_files),
@@ -81,6 +91,8 @@ def detect_form(path: Path) -> tuple[str, str]:
         return "csv", f"{path.name} is a CSV file"
     if name.endswith((".npz", ".npy")):
         return "npz", f"{path.name} is a NumPy archive"
+    if is_archive(path):
+        return "archive", f"{path.name} is an archive"
     hint = "give an image folder, a .csv, an .npz, or a folder of IDX files"
     if "-ubyte" in name:
         hint = f"give the folder that holds it: {path.parent}"

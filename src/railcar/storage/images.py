@@ -63,6 +63,7 @@ _GRAY_MODES = ("1", "L", "LA", "I", "F")
 _EXIF_ORIENTATION = 0x0112
 _XMP_ORIENTATION = b"tiff:Orientation"
 _TIFF_BITS = 258
+_PNG_HEADER_BYTES = 33
 _FEW_PIXELS = 3
 _MAX_ASPECT = 20
 # A named pipe must not be waited for.
@@ -74,11 +75,13 @@ class ImageTooLarge(DataError):
 
 
 class ImageHeader(NamedTuple):
-    """Size in pixels, turned as the EXIF data says; whether it has one channel (and maybe alpha)."""
+    """Size in pixels, turned as the EXIF data says; whether it has one channel (and maybe alpha), and whether it is a
+    JPEG that libjpeg-turbo decodes as Pillow does."""
 
     height: int
     width: int
     is_gray: bool
+    is_plain: bool = False
 
 
 class Decoded(NamedTuple):
@@ -154,41 +157,48 @@ def decode_image(source: Path | bytes, n_channels: int, *, name: str = "") -> ND
     return decode_content(content, n_channels, name=name or str(source)).pixels
 
 
-def decode_content(content: bytes, n_channels: int, *, name: str, buffer: NDArray[np.uint8] | None = None) -> Decoded:
-    """As `decode_image`, with remarks. `buffer` uint8 [height, width, n_channels] may be where the pixels are put."""
-    form = _check_format(content, name)
+def decode_content(
+    content: bytes,
+    n_channels: int,
+    *,
+    name: str,
+    header: ImageHeader | None = None,
+    buffer: NDArray[np.uint8] | None = None,
+) -> Decoded:
+    """As `decode_image`, with remarks. `header` is what `read_header` said of all of `content`; `buffer` uint8
+    [height, width, n_channels] may be where the pixels are put."""
+    if header is None:
+        header = read_header(content, name=name)
     try:
-        plain = _decode_plain_jpeg(content, n_channels, name, buffer) if form == "JPEG" else None
-        decoded = plain or _decode_with_pillow(content, form, n_channels, name)
+        decoded = _decode_plain(content, n_channels, header, buffer) or _decode_with_pillow(content, n_channels, name)
     except Exception as error:
         raise _explain(name, error) from error
-    height, width = decoded.pixels.shape[:2]
+    height, width = header.height, header.width
     if min(height, width) <= _FEW_PIXELS or max(height, width) >= _MAX_ASPECT * min(height, width):
         return Decoded(decoded.pixels, (*decoded.remarks, "narrow"))
     return decoded
 
 
-def _decode_plain_jpeg(content: bytes, n_channels: int, name: str, buffer: NDArray[np.uint8] | None) -> Decoded | None:
-    """None for what Pillow does: other colours than YCbCr and gray, turned photos, and whatever is not quite whole."""
-    from simplejpeg import decode_jpeg, decode_jpeg_header
-
-    if _may_be_turned(content) and _read_orientation(content) != 1:
+def _decode_plain(
+    content: bytes, n_channels: int, header: ImageHeader, buffer: NDArray[np.uint8] | None
+) -> Decoded | None:
+    """None for what is Pillow's: also a plain JPEG that is not quite whole, or that must lose its colours."""
+    if not header.is_plain or (n_channels == 1 and not header.is_gray):
         return None
+    from simplejpeg import decode_jpeg
+
+    if buffer is not None and buffer.shape != (header.height, header.width, n_channels):
+        buffer = None
     try:
-        height, width, colors, _ = decode_jpeg_header(content)
-        if colors not in ("YCbCr", "Gray") or (n_channels == 1 and colors != "Gray"):
-            return None
-        _check_pixels(name, int(height), int(width))
-        if buffer is not None and buffer.shape != (height, width, n_channels):
-            buffer = None
         return Decoded(decode_jpeg(content, "GRAY" if n_channels == 1 else "RGB", buffer=buffer))
     except ValueError:
         return None
 
 
-def _decode_with_pillow(content: bytes, form: str, n_channels: int, name: str) -> Decoded:
+def _decode_with_pillow(content: bytes, n_channels: int, name: str) -> Decoded:
     from PIL import Image, ImageOps
 
+    form = _check_format(content, name)
     if form == "PNG":
         _check_png(content)
     with Image.open(io.BytesIO(content), formats=(form,)) as image:
@@ -234,21 +244,27 @@ def _reduce_depth(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _read_plain_header(content: bytes, form: str) -> ImageHeader | None:
     """Of PNG and JPEG without a word on turning; None for what Pillow must look at."""
-    if _may_be_turned(content):
-        return None
-    if form == "PNG" and content[12:16] == b"IHDR" and len(content) >= 33:
+    if form == "JPEG" and b"Exif\0\0" not in content and _XMP_ORIENTATION not in content:
+        return _read_jpeg_header(content)
+    if form == "PNG" and len(content) >= _PNG_HEADER_BYTES and content[12:16] == b"IHDR":
+        if any(word in content for word in (b"eXIf", b"exif", _XMP_ORIENTATION)):
+            return None
         width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
-        color_type = content[25]
-        return ImageHeader(height, width, color_type in (0, 4)) if height and width else None
-    if form != "JPEG":
-        return None
+        return ImageHeader(height, width, content[25] in (0, 4)) if height and width else None
+    return None
+
+
+def _read_jpeg_header(content: bytes) -> ImageHeader | None:
+    """Without regard to turning; None for other colours than YCbCr and gray, and for a damaged header."""
     from simplejpeg import decode_jpeg_header
 
     try:
         height, width, colors, _ = decode_jpeg_header(content)
-        return ImageHeader(int(height), int(width), colors == "Gray")
     except ValueError:
         return None
+    if colors not in ("YCbCr", "Gray"):
+        return None
+    return ImageHeader(int(height), int(width), colors == "Gray", True)
 
 
 def _read_header_with_pillow(content: bytes, form: str) -> ImageHeader:
@@ -256,20 +272,12 @@ def _read_header_with_pillow(content: bytes, form: str) -> ImageHeader:
 
     with Image.open(io.BytesIO(content), formats=(form,)) as image:
         width, height = image.size
-        if image.getexif().get(_EXIF_ORIENTATION, 1) in range(5, 9):
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        if orientation in range(5, 9):
             width, height = height, width
-        return ImageHeader(height, width, image.mode.split(";")[0] in _GRAY_MODES)
-
-
-def _may_be_turned(content: bytes) -> bool:
-    return b"Exif\0\0" in content or b"eXIf" in content or b"exif" in content or _XMP_ORIENTATION in content
-
-
-def _read_orientation(content: bytes) -> int:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        return image.getexif().get(_EXIF_ORIENTATION, 1)
+        is_gray = image.mode.split(";")[0] in _GRAY_MODES
+    plain = _read_jpeg_header(content) if form == "JPEG" and orientation not in range(2, 9) else None
+    return plain or ImageHeader(height, width, is_gray)
 
 
 def _check_png(content: bytes) -> None:

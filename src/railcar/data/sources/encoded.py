@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -202,12 +201,12 @@ def _choose_shape(
     color = "gray" if channels == 1 else "RGB"
     if image_size is not None:
         return image_size, channels, f"images are {color}, {image_size[0]}x{image_size[1]}, as data.image_size says"
-    sizes = {header[:2] for header in found}
+    sizes = {(header.height, header.width) for header in found}
     if len(sizes) == 1:
         height, width = next(iter(sizes))
         if max(height, width) <= MAX_SIZE:
             return (height, width), channels, f"images are {color}, all of {height}x{width}"
-    median = int(np.median([(height * width) ** 0.5 for height, width, _ in found])) if found else MAX_SIZE
+    median = int(np.median([(height * width) ** 0.5 for height, width, *_ in found])) if found else MAX_SIZE
     side = max(8, min(MAX_SIZE, median))
     high = max(sizes, default=(0, 0))
     why = f"the median of sizes up to {high[0]}x{high[1]}" if len(sizes) > 1 else "all of one larger size"
@@ -257,13 +256,15 @@ def _decode_chunk(
     said: list[tuple[int, str | tuple[str, ...]]] = []
     pending: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
     n_pending = 0
+    n_channels = images.shape[3]
     for row in rows:
-        image, _, content = looked[row]
+        image, header, content = looked[row]
         target = images[row]
         try:
             if content is None:
-                content = _read(image)
-            pixels, remarks = decode_content(content, target.shape[2], name=image.name, buffer=target)
+                content, header = _read(image), None
+            known = None if isinstance(header, str) else header
+            pixels, remarks = decode_content(content, n_channels, name=image.name, header=known, buffer=target)
         except ImageTooLarge:
             raise
         except DataError as error:
@@ -278,7 +279,7 @@ def _decode_chunk(
         if pixels.shape != target.shape:
             pending.setdefault(pixels.shape, []).append((row, pixels))
             n_pending += pixels.nbytes
-        elif pixels.base is None or not np.shares_memory(pixels, target):
+        elif not np.may_share_memory(pixels, target):
             target[...] = pixels
         if n_pending > PENDING_BYTES:
             _resize_into(images, pending)
@@ -289,7 +290,9 @@ def _decode_chunk(
 
 def _is_misnamed(image: Encoded, content: bytes) -> bool:
     """Only a whole file has a suffix to be wrong."""
-    named = SUFFIX_FORMATS.get(PurePath(image.path).suffix.lower()) if image.n_bytes is None else None
+    if image.n_bytes is not None:
+        return False
+    named = SUFFIX_FORMATS.get(image.path[image.path.rfind(".") :].lower())
     return named is not None and named != find_format(content)
 
 
