@@ -154,7 +154,7 @@ def test_a_declared_column_is_what_it_is_said_to_be(tmp_path: Path) -> None:
 def test_a_declaration_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="column 'a' is declared as 'float'") as caught:
         describe(tmp_path, ["1"], a="float")
-    assert caught.value.hint == "a column is one of number, category, boolean, date"
+    assert caught.value.hint == "a table's column is one of number, category, boolean, date"
     with pytest.raises(DataError, match="no column 'b'"):
         describe_columns(table(tmp_path, ["1"]), ["a"], {"b": "number"})
     with pytest.raises(DataError, match="'1/2/2024' may be month/day or day/month"):

@@ -92,10 +92,10 @@ def read_target(rows: Rows, label: str) -> pl.Series:
 
 def _check_declared(rows: Rows, name: str, type_name: str) -> Finding:
     """The column as it is declared. Raises `DataError` with the first cell that is neither empty nor of that type."""
-    if type_name not in get_args(ColumnType):
+    if type_name not in get_args(ColumnType) or type_name == "text":
         raise DataError(
             f"{rows.path}: column {name!r} is declared as {type_name!r}",
-            hint=f"a column is one of {', '.join(get_args(ColumnType))}",
+            hint=f"a table's column is one of {', '.join(get_args(ColumnType)[:-1])}",
         )
     values = rows.frame[name]
     form = _find_declared_form(rows, values) if type_name == "date" else ""

@@ -6,7 +6,7 @@ Owns the table of forms and finding what a name stands for. Reading is in `sourc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from railcar.data.sources import cifar, csv, folder, idx, npz, rows, text_folder
 from railcar.data.types import RawData, RawRows, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
+from railcar.storage.archives import is_archive, unpack_archive
 from railcar.storage.local import expand_home
 from railcar.storage.rows import SUFFIXES as ROW_SUFFIXES
 
@@ -45,7 +46,16 @@ def _read_rows(path: Path, options: ReadOptions) -> RawData | RawRows:
     return rows.read_row_files(files, options)
 
 
+def _read_archive(path: Path, options: ReadOptions) -> RawData | RawRows:
+    """What is inside, by its own form; the archive alone says when it must be read again."""
+    inside = unpack_archive(path, progress=options.progress)
+    form, reason = detect_form(inside)
+    raw = FORMS[form].read(inside, options)
+    return replace(raw, warnings=(f"in it, {reason}", *raw.warnings))
+
+
 FORMS: dict[str, Form] = {
+    "archive": Form(_read_archive, lambda path: [path]),
     "idx": Form(idx.read_idx_folder, _list_idx_files),
     "rows": Form(_read_rows, lambda path: list(_find_row_files(path).values())),
     "text folder": Form(text_folder.read_text_folder, text_folder.list_text_files),
@@ -96,7 +106,9 @@ def detect_form(path: Path) -> tuple[str, str]:
         return "rows", f"{path.name} is a file of rows ({suffix[1:]})"
     if name.endswith((".npz", ".npy")):
         return "npz", f"{path.name} is a NumPy archive"
-    hint = "give an image folder, a .csv, .jsonl or .parquet, an .npz, or a folder of IDX files"
+    if is_archive(path):
+        return "archive", f"{path.name} is an archive"
+    hint = "give an image folder, a .csv, .jsonl or .parquet, an .npz, an archive, or a folder of IDX files"
     if "-ubyte" in name:
         hint = f"give the folder that holds it: {path.parent}"
     raise DataError(
