@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
 from railcar.data.fingerprint import fingerprint_content, hash_examples, mean_and_std
+from railcar.data.selection import Selection, select_classes
 from railcar.data.splits import Share, split_sides
 from railcar.data.store import FORMAT, open_prepared, write_prepared
 from railcar.data.types import (
@@ -56,18 +57,19 @@ def open_dataset(
     drop: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
     group: str | None = None,
+    selection: Selection | None = None,
 ) -> Dataset:
     """Open a known set, a sample or a path, prepared and split. Texts and table rows are not encoded yet: their inputs
     are what `encode.encode_dataset` makes of them.
 
     `validation` and `test` are None, a fraction, a count, `("last", n)` or the path of a source of their own; sides
     that the source has itself win. `image_size` is (height, width) in pixels; `label` and what follows are as in
-    `ReadOptions`. Raises `NotFound` and `DataError`.
+    `ReadOptions`; `selection` says which examples are used. Raises `NotFound` and `DataError`.
     """
     options = ReadOptions(
         image_size, max_bad, label, progress, kind=kind, task=task, drop=tuple(drop), columns=columns or {}, group=group
     )
-    return _split_prepared(source, prepare_source(source, options), options, seed, validation, test)
+    return _split_prepared(source, prepare_source(source, options), options, seed, validation, test, selection)
 
 
 def open_arrays(
@@ -121,12 +123,22 @@ def _check_codes(values: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
 
 
 def _split_prepared(
-    source: str, prepared: Prepared, options: ReadOptions, seed: int, validation: Share, test: Share
+    source: str,
+    prepared: Prepared,
+    options: ReadOptions,
+    seed: int,
+    validation: Share,
+    test: Share,
+    selection: Selection | None = None,
 ) -> Dataset:
     def prepare_other(other: str) -> Prepared:
         return prepare_source(other, _told_of(prepared, options))
 
-    splits = split_sides(prepared, seed=seed, validation=validation, test=test, prepare_other=prepare_other)
+    selection = selection or Selection()
+    prepared = select_classes(prepared, selection.classes)
+    splits, notes = split_sides(
+        prepared, seed=seed, validation=validation, test=test, prepare_other=prepare_other, selection=selection
+    )
     features = _describe_images(prepared, splits["train"]) if prepared.kind == "image" else _describe_rows(prepared)
     return Dataset(
         source,
@@ -135,7 +147,7 @@ def _split_prepared(
         splits,
         prepared.fingerprint,
         prepared.path,
-        prepared.notes,
+        (*prepared.notes, *notes),
         prepared.label,
     )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from railcar.data.prepare import open_arrays, open_dataset
+from railcar.data.selection import Selection
 from railcar.data.types import Dataset, Features
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
@@ -69,6 +70,7 @@ def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter) -> Data
             drop=node.drop,
             columns=node.columns,
             group=node.group,
+            selection=Selection(node.classes, node.limit_per_class, node.duplicates == "drop", node.allow_leakage),
         )
 
 

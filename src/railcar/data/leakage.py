@@ -1,0 +1,66 @@
+"""Is something learnt that is measured on later? The same example on two sides, or under two labels.
+
+Owns the comparison of sides and its words; what is compared are hashes of content, so that names do not matter.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.data.types import Prepared, Split
+from railcar.errors import DataError
+
+MAX_NAMED = 3
+
+
+def check_leakage(
+    prepared: Prepared, splits: dict[str, Split], hashes: dict[str, NDArray[np.uint64]], *, allow: bool
+) -> list[str]:
+    """Notes on examples that are on two sides, or have two labels. `hashes` uint64 [n] are those of each split's
+    examples, in its order. Raises `DataError` for an image on two sides, with both names, unless it is allowed; rows of
+    a table and texts are alike by chance, too."""
+    notes = []
+    for first, second in combinations([name for name in ("train", "validation", "test") if name in splits], 2):
+        pairs = _find_pairs(hashes[first], hashes[second])
+        if not len(pairs):
+            continue
+        here, there = splits[first].id_of(int(pairs[0, 0])), splits[second].id_of(int(pairs[0, 1]))
+        noun = {"image": "image", "text": "text", "table": "row"}[prepared.kind]
+        n = len(np.unique(pairs[:, 1]))
+        what = f"the same {noun} is in {first} and {second}: {here} and {there}"
+        if prepared.kind == "image" and not allow:
+            more = f" ({n:,} in all)" if n > 1 else ""
+            raise DataError(
+                f"{what}{more}",
+                hint=f"remove it from one of them, or set data.allow_leakage to true: what is measured on {second} "
+                "is then too good",
+            )
+        notes.append(f"{what}; {n:,} of the {len(splits[second]):,} {second} examples are known from {first}")
+    return [*notes, *_find_conflicts(prepared, splits["train"], hashes["train"])]
+
+
+def _find_pairs(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """int64 [k, 2]: for each of `second` that is in `first`, where it is there, and its own place."""
+    order = np.argsort(first, kind="stable")
+    at = np.searchsorted(first[order], second)
+    found = np.flatnonzero(first[order][np.minimum(at, len(first) - 1)] == second) if len(first) else np.empty(0, int)
+    return np.stack([order[at[found]], found], axis=1).astype(np.int64)
+
+
+def _find_conflicts(prepared: Prepared, train: Split, hashes: NDArray[np.uint64]) -> list[str]:
+    if not prepared.class_names:
+        return []
+    labels = train.label_array()
+    order = np.lexsort((labels, hashes))
+    same = hashes[order][1:] == hashes[order][:-1]
+    pairs = np.flatnonzero(same & (labels[order][1:] != labels[order][:-1]))
+    if not len(pairs):
+        return []
+    first, second = (int(order[pairs[0] + step]) for step in (0, 1))
+    names = [f"{train.id_of(row)} ({prepared.class_names[labels[row]]})" for row in (first, second)]
+    noun = {"image": "image", "text": "text", "table": "row"}[prepared.kind]
+    what = f"one {noun} is there" if len(pairs) == 1 else f"{len(pairs):,} {noun}s are there"
+    return [f"{what} under two labels: {' and '.join(names)}"]
