@@ -73,9 +73,8 @@ def test_the_same_image_in_train_and_test_is_refused_with_both_places(tmp_path: 
     images, labels = make_images(60)
     test = {"test_images": images[40:], "test_labels": labels[40:]}
     source = write(tmp_path, images[:42], labels[:42], **test)
-    with pytest.raises(
-        DataError, match=r"the same image is in train and test: train/40 and test/0 \(2 in all\)"
-    ) as caught:
+    words = r"the same image is in train and test: train/40 and test/0 \(2 in all\)"
+    with pytest.raises(DataError, match=words) as caught:
         open_dataset(source)
     assert "data.allow_leakage" in caught.value.hint
     notes = open_dataset(source, selection=Selection(allow_leakage=True)).notes
