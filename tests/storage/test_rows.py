@@ -34,6 +34,7 @@ FORMS = {
     "CR only": TABLE.replace("\n", "\r").encode(),
     "quotes": b'"word","number"\n"cat","1"\n"dog","2"\n',
     "blank lines": TABLE.replace("\n", "\n\n").encode(),
+    "a line of spaces at the top": b"  \n" + TABLE.encode(),
     "lines of spaces": TABLE.replace("\n", "\n   \n").encode(),
 }
 
@@ -180,6 +181,7 @@ REFUSED = {
     "a missing field": (at_line_31("a"), "line 31: 1 field where line 1 has 2"),
     "an empty file": ("", "the file is empty"),
     "blank lines only": ("\n \n\n", "the file is empty"),
+    "a separator's line only": ("sep=;\n", "the file is empty"),
     "a header only": ("text,label\n", "a header and no rows"),
     "a NUL byte": (at_line_31("a\0,b"), "line 31: a NUL byte"),
     "a quote that never closes": (at_line_31('"a,b'), "line 31: a quote opens there and is never closed"),

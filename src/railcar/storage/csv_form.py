@@ -23,6 +23,7 @@ USUAL_NAMES = frozenset(
 
 _QUOTED = re.compile(r'(^|[,;\t|\n]) *+"[^"]*+(?:""[^"]*+)*+"')
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;\t|])"?\r?\n')
+_BLANK_LINES = re.compile(rb"(?: *+\r?\n)+")
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"\d,\d")
 
@@ -50,10 +51,15 @@ def find_separator(content: bytes, usual: str = ",") -> str:
 
 
 def take_separator_line(content: bytes) -> tuple[bytes, str | None]:
-    """What Excel reads from a first line `sep=;`, and the content with that line left empty; None without one."""
-    if (found := _SEPARATOR_LINE.match(content)) is None:
-        return content, None
-    return b"\n" + content[found.end() :], found[1].decode()
+    """The separator that a first line `sep=;` gives, as Excel has it (None without one), and the content with that line
+    empty; lines of spaces before the header are empty, too."""
+    given = None
+    if (found := _SEPARATOR_LINE.match(content)) is not None:
+        given = found[1].decode()
+        content = b"\n" + content[found.end() :]
+    if (found := _BLANK_LINES.match(content)) is not None:
+        content = b"\n" * found[0].count(b"\n") + content[found.end() :]
+    return content, given
 
 
 def has_header(first: Sequence[str | None], columns: Sequence[Sequence[str | None]]) -> bool:

@@ -39,6 +39,8 @@ def read_csv_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str
         content = content.replace(b"\r", b"\n")
     usual = "\t" if ".tsv" in path.name.lower() else ","
     content, given = take_separator_line(content)
+    if not content.strip():
+        raise DataError(f"{path}: the file is empty", hint=EMPTY_HINT)
     separator = given or find_separator(content, usual)
     if separator != usual:
         notes.append(f"{path.name}: fields are separated by {separator!r}")
