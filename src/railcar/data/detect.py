@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from railcar.data.sources import cifar, csv, folder, idx, npz
+from railcar.data.sources import cifar, cifar_pickles, csv, folder, idx, npz
 from railcar.data.types import RawData, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
@@ -45,6 +45,7 @@ FORMS: dict[str, Form] = {
     "idx": Form(idx.read_idx_folder, _list_idx_files),
     "csv": Form(csv.read_csv_source, csv.list_csv_files),
     "cifar": Form(cifar.read_cifar_folder, cifar.find_cifar_files),
+    "cifar-python": Form(cifar_pickles.read_cifar_pickles, cifar_pickles.find_pickles),
     "npz": Form(npz.read_npz, lambda path: [path]),
     "folder": Form(folder.read_image_folder, folder.list_image_files),
 }
@@ -106,6 +107,8 @@ def _detect_folder(path: Path) -> tuple[str, str]:
         return "idx", f"{path.name} holds IDX files for {' and '.join(found)}"
     if cifar.find_cifar_files(path):
         return "cifar", f"{path.name} holds the binary files of CIFAR-10"
+    if cifar_pickles.find_pickles(path):
+        return "cifar-python", f"{path.name} holds the Python batches of CIFAR"
     if csv.find_csv_sides(path):
         return "csv", f"{path.name} holds {' and '.join(p.name for p in csv.find_csv_sides(path).values())}"
     if any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
