@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from railcar.data.sources import cifar, cifar_pickles, csv, folder, idx, npz
+from railcar.data.sources import cifar, cifar_pickles, csv, folder, idx, npz, tfrecord
 from railcar.data.types import RawData, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
@@ -47,6 +47,8 @@ FORMS: dict[str, Form] = {
     "cifar": Form(cifar.read_cifar_folder, cifar.find_cifar_files),
     "cifar-python": Form(cifar_pickles.read_cifar_pickles, cifar_pickles.find_pickles),
     "npz": Form(npz.read_npz, lambda path: [path]),
+    "tfds": Form(tfrecord.read_tfds_folder, tfrecord.list_tfds_files),
+    "tfrecord": Form(tfrecord.read_tfrecords, tfrecord.find_tfrecords),
     "folder": Form(folder.read_image_folder, folder.list_image_files),
 }
 
@@ -92,6 +94,8 @@ def detect_form(path: Path) -> tuple[str, str]:
         return "csv", f"{path.name} is a CSV file"
     if name.endswith((".npz", ".npy")):
         return "npz", f"{path.name} is a NumPy archive"
+    if tfrecord.is_tfrecord(path):
+        return "tfrecord", f"{path.name} is a TFRecord file"
     if is_archive(path):
         return "archive", f"{path.name} is an archive"
     hint = "give an image folder, a .csv, an .npz, or a folder of IDX files"
@@ -109,6 +113,10 @@ def _detect_folder(path: Path) -> tuple[str, str]:
         return "cifar", f"{path.name} holds the binary files of CIFAR-10"
     if cifar_pickles.find_pickles(path):
         return "cifar-python", f"{path.name} holds the Python batches of CIFAR"
+    if found := tfrecord.find_tfds_folder(path):
+        return "tfds", f"{path.name} is a set of TensorFlow Datasets: {found.parent.name} {found.name}"
+    if found := tfrecord.find_tfrecords(path):
+        return "tfrecord", f"{path.name} holds {len(found)} TFRecord file{'s' if len(found) > 1 else ''}"
     if csv.find_csv_sides(path):
         return "csv", f"{path.name} holds {' and '.join(p.name for p in csv.find_csv_sides(path).values())}"
     if any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
