@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.duplicates import find_conflicts, find_exact
 from railcar.data.types import Prepared, Split
 from railcar.errors import DataError
 
@@ -24,7 +25,7 @@ def check_leakage(
     a table and texts are alike by chance, too."""
     notes = []
     for first, second in combinations([name for name in ("train", "validation", "test") if name in splits], 2):
-        pairs = _find_pairs(hashes[first], hashes[second])
+        pairs = find_exact(hashes[first], hashes[second])
         if not len(pairs):
             continue
         here, there = splits[first].id_of(int(pairs[0, 0])), splits[second].id_of(int(pairs[0, 1]))
@@ -42,24 +43,15 @@ def check_leakage(
     return [*notes, *_find_conflicts(prepared, splits["train"], hashes["train"])]
 
 
-def _find_pairs(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """int64 [k, 2]: for each of `second` that is in `first`, where it is there, and its own place."""
-    order = np.argsort(first, kind="stable")
-    at = np.searchsorted(first[order], second)
-    found = np.flatnonzero(first[order][np.minimum(at, len(first) - 1)] == second) if len(first) else np.empty(0, int)
-    return np.stack([order[at[found]], found], axis=1).astype(np.int64)
-
-
 def _find_conflicts(prepared: Prepared, train: Split, hashes: NDArray[np.uint64]) -> list[str]:
     if not prepared.class_names:
         return []
     labels = train.label_array()
-    order = np.lexsort((labels, hashes))
-    same = hashes[order][1:] == hashes[order][:-1]
-    pairs = np.flatnonzero(same & (labels[order][1:] != labels[order][:-1]))
-    if not len(pairs):
+    pairs = find_conflicts(hashes, labels)
+    if not pairs:
         return []
-    first, second = (int(order[pairs[0] + step]) for step in (0, 1))
+    first = int(pairs[0][0])
+    second = next(int(row) for row in pairs[0] if labels[row] != labels[first])
     names = [f"{train.id_of(row)} ({prepared.class_names[labels[row]]})" for row in (first, second)]
     noun = {"image": "image", "text": "text", "table": "row"}[prepared.kind]
     what = f"one {noun} is there" if len(pairs) == 1 else f"{len(pairs):,} {noun}s are there"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from railcar.data.classes import index_labels
 from railcar.data.column_types import describe_columns, read_target
 from railcar.data.columns import choose_kind, choose_label, choose_task, find_text_column
 from railcar.data.giveaways import find_giveaways
+from railcar.data.sources.image_list import clean_path, find_image_root, read_image_lists
 from railcar.data.types import RawData, RawRows, ReadOptions, RowsSide
 from railcar.errors import DataError
 from railcar.storage.columns import Column, to_typed
@@ -157,7 +159,7 @@ def _check_whole(rows: Rows, cells: pl.Series, label: str) -> None:
     if cells.null_count():
         row = int(np.flatnonzero(cells.is_null().to_numpy())[0])
         raise DataError(
-            f"{rows.place(row)}: the label, column {label!r}, is empty",
+            f"{rows.place(row)}: column {label!r} is empty",
             hint=f"fill it in or remove the row ({cells.null_count():,} of {len(cells):,} have none)",
         )
 
@@ -180,4 +182,13 @@ def _warn_of_giveaways(train: Rows, columns: Sequence[Column], label: str) -> li
 def _read_listed_images(
     files: dict[str, Path], sides: dict[str, Rows], label: str, options: ReadOptions, notes: list[str]
 ) -> RawData:
-    raise NotImplementedError  # replaced when data/sources/image_list.py is there
+    name, reason = find_image_column(sides["train"], label)
+    root = find_image_root(sides["train"].frame[name].drop_nulls().to_list(), files["train"].parent)
+    lists = {}
+    for side, rows in sides.items():
+        labels, paths = rows.frame[label].cast(pl.String), rows.frame[name].cast(pl.String)
+        _check_whole(rows, labels.replace("", None), label)
+        _check_whole(rows, paths.replace("", None), name)
+        lists[side] = ([clean_path(path) for path in paths.to_list()], labels.to_list())
+    raw = read_image_lists(lists, root, options)
+    return replace(raw, warnings=(*notes, reason, *raw.warnings))
