@@ -20,6 +20,7 @@ HEAD_BYTES = 1 << 16
 MAX_UNPACKED_BYTES = 100_000_000
 MAX_UNPACKED_RATIO = 200
 """What a gzip file may unpack to: this many bytes, or this many times its size where that is more."""
+MAX_RECORD = 1 << 23
 UTF8_HINT = "save the file as UTF-8"
 
 Content = bytes | mmap.mmap
@@ -103,6 +104,15 @@ def check_head(path: Path, head: bytes, *, form: str, hint: str = "") -> None:
     for magic, what in _BINARY.items():
         if head.startswith(magic) and form not in what:
             raise DataError(f"{path}: {what}, not a {form}", hint=f"export a {form}, or give it its right name")
+
+
+def check_record_length(path: Path, line: int, n: int) -> None:
+    """Raise `DataError` for a record of more than `MAX_RECORD` bytes or characters: no table has such rows."""
+    if n > MAX_RECORD:
+        raise DataError(
+            f"{path}: line {line}: a row of {n:,} characters, more than the limit of {MAX_RECORD:,}",
+            hint="each row of the table is a line of its own; look for a quote that is not closed",
+        )
 
 
 def count_lines(content: Content, position: int) -> int:

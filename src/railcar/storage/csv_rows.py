@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.errors import DataError
-from railcar.storage.content import decode_content, read_content
-from railcar.storage.csv_cells import check_record_length, split_cells
+from railcar.storage.content import check_record_length, decode_content, read_content
+from railcar.storage.csv_cells import split_cells
 from railcar.storage.csv_form import SAMPLE_LINES, find_separator, has_header, take_separator_line
 from railcar.storage.csv_layout import Layout, find_layout
 
