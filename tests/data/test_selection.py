@@ -85,4 +85,4 @@ def test_an_image_under_two_labels_is_told(tmp_path: Path):
     images, labels = make_images(30)
     images[7], labels[7] = images[3], (labels[3] + 1) % 3
     notes = open_dataset(write(tmp_path, images, labels)).notes
-    assert "1 images are there under two labels: train/3 (0) and train/7 (1)" in notes[-1]
+    assert "one image is there under two labels: train/3 (0) and train/7 (1)" in notes[-1]

@@ -160,7 +160,7 @@ def test_a_folder_of_tensorflow_datasets_is_read_without_the_package(tmp_path: P
     write_tfds(tmp_path / "toys" / "1.0.0")
     write_tfds(tmp_path / "toys" / "1.0.10")
     form, reason = detect_form(tmp_path / "toys")
-    raw = FORMS[form].read(tmp_path / "toys", ReadOptions())
+    raw: Any = FORMS[form].read(tmp_path / "toys", ReadOptions())
 
     assert form == "tfds" and reason == "toys is a set of TensorFlow Datasets: toys 1.0.10"
     assert raw.class_names == ("car", "teddy") and raw.sides["train"].labels.tolist() == [1, 0, 1, 0]

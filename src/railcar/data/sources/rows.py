@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.column_types import describe_columns, read_target
-from railcar.data.columns import choose_kind, choose_label, choose_task, find_text_column
+from railcar.data.columns import choose_kind, choose_label, choose_task, find_image_column, find_text_column
 from railcar.data.giveaways import find_giveaways
 from railcar.data.sources.image_list import clean_path, find_image_root, read_image_lists
 from railcar.data.types import RawData, RawRows, ReadOptions, RowsSide
