@@ -168,6 +168,9 @@ class _Fetch:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+            finally:
+                for partial in self._partial.values():
+                    partial.close()
 
     def _list_work(self) -> Iterator[tuple]:
         for name, entry in self._missing.items():

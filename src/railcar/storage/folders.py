@@ -77,6 +77,9 @@ class LocalFolders:
     def delete(self, key: str) -> None:
         path = Path(key)
         with explain_output_errors(path):
+            if path.is_dir():
+                _remove_empty(path)
+                return
             path.unlink(missing_ok=True)
             _remove_empty(path.parent)
 

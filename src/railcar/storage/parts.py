@@ -59,10 +59,14 @@ class PartialFile:
 
     def finish(self, address: Address) -> Path:
         """The whole file, verified where its service gives a checksum. Raises `DataError` when it came damaged."""
-        self._file.close()
+        self.close()
         self._list.unlink(missing_ok=True)
         check_md5_of_file(address, self.entry, self._path)
         return self._path
+
+    def close(self) -> None:
+        """What is there stays for the next attempt."""
+        self._file.close()
 
     def _read_list(self) -> set[int]:
         try:

@@ -30,6 +30,7 @@ __all__ = [
     "Entry",
     "ask",
     "delete",
+    "delete_object",
     "is_remote",
     "list_objects",
     "parse",
@@ -160,7 +161,7 @@ def delete(address: Address | str) -> None:
     if place.key and not place.key.endswith("/"):
         keys.append(place.key)
     with ThreadPoolExecutor(N_PARALLEL) as pool:
-        for done in [pool.submit(_delete_one, Address(place.scheme, place.bucket, key)) for key in keys]:
+        for done in [pool.submit(delete_object, Address(place.scheme, place.bucket, key)) for key in keys]:
             done.result()
 
 
@@ -174,7 +175,8 @@ def suggest(address: Address) -> list[str]:
         return []
 
 
-def _delete_one(address: Address) -> None:
+def delete_object(address: Address) -> None:
+    """Delete one object and nothing below it; already gone is success."""
     ask(address, lambda store: store.writer.delete(address.key), writing=True)
 
 
