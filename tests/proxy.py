@@ -43,9 +43,6 @@ class Proxy:
     faults: Faults = field(default_factory=Faults)
     requests: list[str] = field(default_factory=list)
 
-    def count(self, method: str) -> int:
-        return sum(one.startswith(f"{method} ") for one in self.requests)
-
 
 class _Link:
     """A token bucket that all connections share: so many bytes a second, in either of them."""

@@ -34,6 +34,10 @@ class Place:
         assert self.proxy is not None
         return self.proxy.requests
 
+    def count(self, method: str) -> int:
+        """How many requests of a method there were."""
+        return sum(one.startswith(f"{method} ") for one in self.requests)
+
     def url(self, key: str) -> str:
         """The address of an object by plain HTTP."""
         assert self.proxy is not None

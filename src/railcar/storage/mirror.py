@@ -70,8 +70,8 @@ def mirror_folder(local: Path, address: str | Address) -> Mirrored:
 
 
 def restore_run(address: str | Address, local: Path) -> int | None:
-    """Bring a run's files back into `local`, with its newest complete checkpoint, the best one, and the one that was
-    the best when the newest was written. Returns the newest's step; None where no checkpoint is complete.
+    """Bring a run's files back into `local`, with its newest complete checkpoint, those that `best.json` and `last.json`
+    name, and the one that was the best when the newest was written. Returns the newest's step; None where no checkpoint is complete.
 
     Every file of a checkpoint is verified; a damaged one is passed over for the next older. Files that are there
     already and are the same are not fetched. The run's manifest comes last: before it there is no run. Raises
@@ -91,8 +91,8 @@ def restore_run(address: str | Address, local: Path) -> int | None:
         small = [name for name in there if not _is_in_checkpoint(name) and _is_safe(name)]
         for name in _ordered(small, _LAST_RESTORED):
             _restore_file(place, name, local / name)
-            if name == "best.json":
-                for wanted in _named_checkpoints(local, newest):
+            if name in _LAST_SENT:
+                for wanted in _named_checkpoints(local / name, local, newest):
                     _restore_checkpoint(place, there, wanted, local)
         return newest
 
@@ -268,11 +268,11 @@ def _restore_file(place: Address, name: str, path: Path) -> None:
         write_atomic(path, content)
 
 
-def _named_checkpoints(local: Path, newest: int | None) -> list[str]:
-    """The checkpoint that `best.json` names, and the best one by the time of the newest."""
+def _named_checkpoints(pointer: Path, local: Path, newest: int | None) -> list[str]:
+    """The checkpoint that a pointer names, and the best one by the time of the newest."""
     names = []
     try:
-        names.append(json.loads((local / "best.json").read_bytes())["checkpoint"])
+        names.append(json.loads(pointer.read_bytes())["checkpoint"])
         state = local / CHECKPOINTS / f"step-{newest or 0:08d}" / "state.json"
         names.append(f"step-{json.loads(state.read_bytes())['best_step']:08d}")
     except (OSError, ValueError, KeyError, TypeError):

@@ -3,9 +3,9 @@
 Owns the format, writing and reading it. Knows examples as (id, label, bytes); what the bytes are is for `data/`.
 
     DEST/train-00000-1f0c2a9b.tfrecord   about 64 MB of records, each a tf.train.Example with the features
-                                         `id` (bytes), `label` (int64, index of the class), `class` (bytes),
-                                         `content` (bytes: an image file as it was, or a row as JSON)
-    DEST/index.parquet                   id, label, side, shard, offset and length of each record's payload
+                                         `id` (bytes), `label` (int64, index of the class), `class_name` (bytes), and
+                                         `image` (bytes: the file as it was) or `row` (bytes: JSON)
+    DEST/index.parquet                   id, label, side, and where the image or row lies: shard, offset, length
     DEST/manifest.json                   sides, classes, and of each object its size and SHA-256; written last:
                                          without it there is no pack
 
@@ -107,7 +107,7 @@ def pack(
     with _Uploads(place) as uploads:
         for side, n_examples in sides.items():
             shards: list[Shard] = []
-            for builder in _build_shards(given, side, n_examples, names, shard_bytes):
+            for builder in _build_shards(given, _Builder(side, kind), n_examples, names, shard_bytes):
                 shard = builder.finish(len(shards))
                 uploads.add(shard.name, bytes(builder.data))
                 rows += [
@@ -133,6 +133,7 @@ def pack(
 @dataclass
 class _Builder:
     side: str
+    kind: str
     data: bytearray = field(default_factory=bytearray)
     rows: list[tuple[str, int]] = field(default_factory=list)
     places: list[tuple[int, int]] = field(default_factory=list)
@@ -144,10 +145,11 @@ class _Builder:
                 f"{id}: the label {label} is no index of {len(class_names)} classes",
                 hint=f"labels go from 0 to {len(class_names) - 1}",
             )
-        fields = {"id": id.encode(), "label": label, "class": class_names[label].encode(), "content": content}
+        fields = {"id": id.encode(), "label": label, "class_name": class_names[label].encode(), self.kind: content}
         payload = encode_example(fields)
         self.rows.append((id, label))
-        self.places.append((len(self.data) + HEADER_BYTES, len(payload)))
+        # The last feature is the end of the payload.
+        self.places.append((len(self.data) + HEADER_BYTES + len(payload) - len(content), len(content)))
         self.data += encode_record(payload)
 
     def finish(self, number: int) -> Shard:
@@ -157,9 +159,13 @@ class _Builder:
 
 
 def _build_shards(
-    examples: Iterator[tuple[str, int, bytes]], side: str, n_examples: int, names: tuple[str, ...], shard_bytes: int
+    examples: Iterator[tuple[str, int, bytes]],
+    builder: _Builder,
+    n_examples: int,
+    names: tuple[str, ...],
+    shard_bytes: int,
 ) -> Iterator[_Builder]:
-    builder = _Builder(side)
+    side = builder.side
     for number in range(n_examples):
         example = next(examples, None)
         if example is None:
@@ -169,7 +175,7 @@ def _build_shards(
         builder.add(example, names)
         if len(builder.data) >= shard_bytes:
             yield builder
-            builder = _Builder(side)
+            builder = _Builder(side, builder.kind)
     if builder.rows:
         yield builder
 
@@ -249,7 +255,7 @@ class ShardSource:
                 if number < start:
                     continue
                 fields = decode_example(payload, where=where)
-                yield _example(fields, where)
+                yield _example(fields, self.manifest.kind, where)
             n_before += shard.n_examples
             if progress:
                 progress(f"reading {side} shards", n_before, n_all)
@@ -316,9 +322,9 @@ def _verify(place: Address, shard: Shard, data: bytes) -> None:
         )
 
 
-def _example(fields: Mapping[str, bytes | int], where: str) -> Example:
+def _example(fields: Mapping[str, bytes | int], kind: str, where: str) -> Example:
     try:
-        id, label, content = fields["id"], fields["label"], fields["content"]
+        id, label, content = fields["id"], fields["label"], fields[kind]
     except KeyError as error:
         raise DataError(f"{where}: an example without {error}", hint="pack the data again") from error
     if not (isinstance(id, bytes) and isinstance(label, int) and isinstance(content, bytes)):

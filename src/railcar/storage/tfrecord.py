@@ -40,11 +40,10 @@ def split_records(data: bytes | memoryview, *, where: str) -> Iterator[memoryvie
 
 
 def encode_example(features: Mapping[str, Feature]) -> bytes:
-    """A `tf.train.Example` with one value a feature: bytes_list or int64_list. Names in sorted order, so that equal
-    examples are equal bytes."""
+    """A `tf.train.Example` with one value a feature: bytes_list or int64_list. In the order given, so that the bytes of
+    the last one are the end of the message."""
     entries = b""
-    for name in sorted(features):
-        value = features[name]
+    for name, value in features.items():
         if isinstance(value, int):
             feature = _field(3, _field(1, _varint(value & 0xFFFF_FFFF_FFFF_FFFF)))
         else:
