@@ -70,8 +70,9 @@ def mirror_folder(local: Path, address: str | Address) -> Mirrored:
 
 
 def restore_run(address: str | Address, local: Path) -> int | None:
-    """Bring a run's files back into `local`, with its newest complete checkpoint, those that `best.json` and `last.json`
-    name, and the one that was the best when the newest was written. Returns the newest's step; None where no checkpoint is complete.
+    """Bring a run's files back into `local`, with its newest complete checkpoint, those that `best.json` and
+    `last.json` name, and the one that was the best when the newest was written. Returns the newest's step; None where
+    no checkpoint is complete.
 
     Every file of a checkpoint is verified; a damaged one is passed over for the next older. Files that are there
     already and are the same are not fetched. The run's manifest comes last: before it there is no run. Raises
