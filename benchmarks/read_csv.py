@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from railcar.data.sources.csv import read_content, read_plain_table
+from railcar.data.sources.csv import read_plain_table
 from railcar.data.sources.idx import find_idx_files, read_idx
+from railcar.storage.content import read_content
 
 N_FIELDS = 785
 

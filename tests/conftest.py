@@ -44,6 +44,15 @@ def mnist_folder() -> Path | None:
     return folder if (folder / "train-images-idx3-ubyte.gz").is_file() else None
 
 
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real texts and tables (`text/`, `tables/`); the test is skipped where it is not there."""
+    folder = PROJECT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the folder shared/data beside the project")
+    return folder
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
     """Chromium without a window, driven by Selenium. Without it the test is skipped; where CI is set it fails."""

@@ -17,11 +17,13 @@ from railcar.errors import MissingExtra, UsageError
 
 @dataclass(frozen=True)
 class Entry:
-    """`target` is "module:attribute"; `summary` one line for listings; `keys` the recipe's keys that count for it."""
+    """`target` is "module:attribute"; `summary` one line for listings; `keys` the recipe's keys that count for it;
+    `kind` what a model is for, or a data set of."""
 
     target: str
     summary: str
     keys: tuple[str, ...] = ()
+    kind: str = "image"
 
 
 class Registry:
@@ -87,6 +89,18 @@ MODELS = Registry(
             "groups of convolutions after airbench94, for small colour images: accurate in few epochs",
             ("filters", "activation"),
         ),
+        "bag_of_words": Entry(
+            "railcar.models.text:build_bag_of_words",
+            "the average of the words' vectors and dense layers, for texts",
+            ("embedding", "dense", "activation", "dropout"),
+            "text",
+        ),
+        "mlp": Entry(
+            "railcar.models.table:build_mlp",
+            "dense layers over numbers and vectors of categories, for tables",
+            ("embedding", "dense", "activation", "dropout"),
+            "table",
+        ),
     },
 )
 
@@ -95,6 +109,16 @@ DATASETS = Registry(
     {
         "mnist-sample": Entry(
             "railcar.data.sources.sample:find_mnist_sample", "handwritten digits, 28x28: part of MNIST, embedded"
+        ),
+        "penguins": Entry(
+            "railcar.data.sources.sample:find_penguins",
+            "344 penguins of three species, measured: a table with gaps, embedded",
+            kind="table",
+        ),
+        "sms-spam": Entry(
+            "railcar.data.sources.sample:find_sms_spam",
+            "4,837 text messages, wanted or spam, embedded",
+            kind="text",
         ),
         "cifar10": Entry(
             "railcar.data.sources.cifar:fetch_cifar10", "small photos, 32x32 RGB: 50,000 to train on, 10,000 to test on"

@@ -19,7 +19,7 @@ def test_each_form_is_found_with_a_reason(make: SimpleNamespace, tmp_path: Path)
     np.savez(tmp_path / "set.npz", images=make.digits(9)[0])
     found = {name: detect_form(tmp_path / name) for name in ("idx", "folder", "csvs", "digits.csv", "set.npz")}
     assert {name: form for name, (form, _) in found.items()} == {
-        "idx": "idx", "folder": "folder", "csvs": "csv", "digits.csv": "csv", "set.npz": "npz",
+        "idx": "idx", "folder": "folder", "csvs": "rows", "digits.csv": "rows", "set.npz": "npz",
     }  # fmt: skip
     assert found["csvs"][1] == "csvs holds train.csv"
 

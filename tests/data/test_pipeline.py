@@ -21,13 +21,13 @@ def split(make: SimpleNamespace) -> Split:
 def test_a_chunk_is_its_batches_one_after_another(split: Split, shuffle: bool) -> None:
     batches = Batches(split, 16, seed=5, shuffle=shuffle)
     chunk = batches.chunk(3, 9)
-    images, labels = chunk.images, chunk.labels
+    images, labels = chunk.inputs, chunk.labels
     assert (chunk.first_step, len(chunk), chunk.draws) == (3, 9, None)
     assert images.shape == (9, 16, 4, 4, 1) and images.dtype == np.uint8
     assert labels.shape == (9, 16) and labels.dtype == np.int32
     for step in range(3, 12):
         rows = Batches(split, 16, seed=5, shuffle=shuffle).rows(step)
-        np.testing.assert_array_equal(images[step - 3], split.images[rows])
+        np.testing.assert_array_equal(images[step - 3], split.inputs[rows])
         np.testing.assert_array_equal(labels[step - 3], split.labels[rows])
 
 
@@ -68,7 +68,7 @@ def test_iterating_has_every_example_once_in_order(split: Split) -> None:
     pieces = list(iterate(split, 30))
     assert [len(labels) for _, labels in pieces] == [30, 30, 17]
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in pieces]), split.label_array())
-    np.testing.assert_array_equal(np.concatenate([images for images, _ in pieces]), split.images[split.rows])
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in pieces]), split.inputs[split.rows])
 
 
 def test_reading_ahead_gives_the_plan_in_order(split: Split) -> None:
@@ -77,7 +77,7 @@ def test_reading_ahead_gives_the_plan_in_order(split: Split) -> None:
     for (first_step, n_steps), chunk in zip(plan, prefetch(batches, plan), strict=True):
         expected = batches.chunk(first_step, n_steps)
         assert chunk.first_step == first_step
-        np.testing.assert_array_equal(chunk.images, expected.images)
+        np.testing.assert_array_equal(chunk.inputs, expected.inputs)
         np.testing.assert_array_equal(chunk.labels, expected.labels)
     assert list(prefetch(batches, [])) == []
 
@@ -107,4 +107,4 @@ def test_closing_early_ends_the_thread(split: Split) -> None:
 
 def test_rows_stand_for_images_that_lie_on_the_device(split: Split) -> None:
     images, rows = Batches(split, 16, seed=5), Batches(split, 16, seed=5, rows_only=True)
-    np.testing.assert_array_equal(images.chunk(2, 7).images, split.images[rows.chunk(2, 7).images])
+    np.testing.assert_array_equal(images.chunk(2, 7).inputs, split.inputs[rows.chunk(2, 7).inputs])

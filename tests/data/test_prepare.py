@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from railcar.data.prepare import INDEX, open_arrays, open_dataset
+from railcar.data.prepare import open_arrays, open_dataset
+from railcar.data.store import INDEX
 from railcar.errors import DataError, NotFound, OutputError
 
 
@@ -27,8 +28,8 @@ def test_prepared_data_is_memory_mapped_and_the_same_as_the_source(make: SimpleN
     dataset = open_dataset(str(make.idx(tmp_path / "digits")))
     images, labels = make.digits(60)
     train = dataset.splits["train"]
-    assert isinstance(train.images, np.memmap)
-    np.testing.assert_array_equal(train.images, images[..., None])
+    assert isinstance(train.inputs, np.memmap)
+    np.testing.assert_array_equal(train.inputs, images[..., None])
     np.testing.assert_array_equal(train.labels, labels)
     assert dataset.features.image_shape == (4, 4, 1)
     assert dataset.features.class_names == ("0", "1", "2")
@@ -40,7 +41,7 @@ def test_mean_and_std_are_those_of_the_training_pixels(make: SimpleNamespace) ->
     colors = np.stack([images, images // 2, 255 - images], axis=-1)
     dataset = open_arrays(colors, labels, validation=0.3)
     train = dataset.splits["train"]
-    pixels = train.images[train.rows].reshape(-1, 3).astype(np.float64)
+    pixels = train.inputs[train.rows].reshape(-1, 3).astype(np.float64)
     assert dataset.features.mean == pytest.approx(pixels.mean(axis=0))
     assert dataset.features.std == pytest.approx(pixels.std(axis=0))
 
@@ -90,13 +91,13 @@ def test_damaged_prepared_data_is_made_again(make: SimpleNamespace, tmp_path: Pa
     else:
         index.write_text(json.dumps({**json.loads(index.read_text()), "format": 99}))
     again = open_dataset(source)
-    np.testing.assert_array_equal(again.splits["train"].images, make.digits(60)[0][..., None])
+    np.testing.assert_array_equal(again.splits["train"].inputs, make.digits(60)[0][..., None])
 
 
 def test_nothing_half_written_stays_when_a_source_is_refused(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "bad.csv").write_text("1,2,3,4,5\n1,2\n")
     with pytest.raises(DataError, match="line 2"):
-        open_dataset(str(tmp_path / "bad.csv"))
+        open_dataset(str(tmp_path / "bad.csv"), kind="image")
     assert prepared_folders(cache) == []
 
 
@@ -135,7 +136,7 @@ def test_a_link_that_leads_nowhere_is_skipped_and_named(make: SimpleNamespace, t
 def test_images_are_resized_when_the_recipe_says_so(make: SimpleNamespace, tmp_path: Path) -> None:
     dataset = open_dataset(str(make.idx(tmp_path / "digits")), image_size=(2, 3))
     assert dataset.features.image_shape == (2, 3, 1)
-    assert dataset.splits["test"].images.shape == (12, 2, 3, 1)
+    assert dataset.splits["test"].inputs.shape == (12, 2, 3, 1)
 
 
 def test_a_cache_that_cannot_be_written_is_refused(
@@ -152,7 +153,7 @@ def test_arrays_are_opened_like_a_source(make: SimpleNamespace) -> None:
     dataset = open_arrays(images / 255, np.array(["ant", "bee", "cat"])[labels], validation=0.2, seed=1)
     train = dataset.splits["train"]
     assert dataset.source == "arrays" and dataset.features.class_names == ("ant", "bee", "cat")
-    np.testing.assert_array_equal(train.images, images[..., None])
+    np.testing.assert_array_equal(train.inputs, images[..., None])
     assert open_arrays(images, labels).path == open_arrays(images.copy(), labels.copy()).path
 
 

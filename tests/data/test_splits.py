@@ -101,7 +101,7 @@ def test_a_source_of_its_own_serves_as_validation(make: SimpleNamespace, tmp_pat
     dataset = open_dataset(str(tmp_path / "main"), seed=0, validation=str(tmp_path / "more.csv"))
     images, labels = make.digits(9, seed=5)
     validation = dataset.splits["validation"]
-    np.testing.assert_array_equal(validation.images[validation.rows], images[..., None])
+    np.testing.assert_array_equal(validation.inputs[validation.rows], images[..., None])
     np.testing.assert_array_equal(validation.label_array(), labels)
 
 

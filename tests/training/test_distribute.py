@@ -91,7 +91,7 @@ def test_the_parts_of_a_batch_are_all_of_it_without_overlap():
     augmentation = Augmentation((12, 12, 1), 3, flip=True, shift=0.2, cutout=0.3)
     whole = Batches(split, 12, 3, augmentation=augmentation).chunk(2, 5)
     parts = [Batches(split, 12, 3, augmentation=augmentation, part=slice(a, a + 4)).chunk(2, 5) for a in (0, 4, 8)]
-    for name in ("images", "labels"):
+    for name in ("inputs", "labels"):
         together = np.concatenate([getattr(one, name) for one in parts], axis=1)
         np.testing.assert_array_equal(together, getattr(whole, name))
     assert whole.draws is not None

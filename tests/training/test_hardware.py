@@ -39,6 +39,30 @@ def test_cores_memory_and_disk_are_positive() -> None:
     assert hardware.cpu_model()
 
 
+@pytest.mark.parametrize(
+    ("membership", "files", "limit"),
+    [
+        ("0::/\n", {}, None),
+        ("0::/\n", {"memory.max": "max"}, None),
+        ("0::/\n", {"memory.max": "1000"}, 1000),
+        ("0::/user/job\n", {"user/job/memory.max": "max", "user/memory.max": "500"}, 500),
+        ("0::/user/job\n", {"user/job/memory.max": "400", "user/memory.max": "500"}, 400),
+        ("4:cpu:/a\n3:memory:/a\n", {"memory/a/memory.limit_in_bytes": "300", "cpu/a/memory.limit_in_bytes": "1"}, 300),
+        ("", {"memory.max": "700"}, 700),
+    ],
+)
+def test_the_limit_of_memory_is_the_smallest_of_the_groups_that_hold_this_process(
+    tmp_path: Path, membership: str, files: dict[str, str], limit: float | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    own = tmp_path / "membership"
+    own.write_text(membership)
+
+    assert hardware._cgroup_memory(tmp_path, own) == limit
+
+
 def test_the_driver_is_read_from_nvidia_smi(nvidia_smi: Path) -> None:
     driver = hardware.describe_driver()
 

@@ -9,6 +9,7 @@ import pytest
 
 from railcar.layers.tuned import TunedConv2D, TunedDense
 from railcar.storage.local import cache_dir
+from railcar.training import kernels
 from railcar.training.kernels import choose_kernels, set_kernels
 
 
@@ -98,3 +99,37 @@ def test_what_is_remembered_and_is_no_pair_of_times_is_measured_again(times: Any
     path.write_text(json.dumps({machine: dict.fromkeys(found, times)}))
     _choose(model)
     assert all(min(pair) > 0 for pair in json.loads(path.read_text())[machine].values())
+
+
+def test_what_another_process_remembers_meanwhile_is_kept(monkeypatch: pytest.MonkeyPatch):
+    path = cache_dir() / "kernels.json"
+    time_gradient = kernels._time_gradient
+
+    def measure_beside_another(*arguments: Any) -> tuple[float, float]:
+        found = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(found | {"another machine": {"a shape": [2.0, 1.0]}}))
+        return time_gradient(*arguments)
+
+    monkeypatch.setattr(kernels, "_time_gradient", measure_beside_another)
+    _choose(_build_model())
+    found = json.loads(path.read_text())
+    assert found.pop("another machine") == {"a shape": [2.0, 1.0]}
+    assert [len(times) for times in found.values()] == [4]
+
+
+def test_other_kernels_of_onednn_are_measured_apart(monkeypatch: pytest.MonkeyPatch):
+    _choose(_build_model())
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    _choose(_build_model())
+    plain, limited = json.loads((cache_dir() / "kernels.json").read_text())
+    assert limited == f"{plain}, ONEDNN_MAX_CPU_ISA=AVX2"
+
+
+def test_of_a_large_batch_no_more_is_timed_than_tells_and_the_memory_says_how_much(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kernels, "_FLOP_OF_A_TRIAL", 50_000.0)
+    _choose(_build_model(), n_rows=1000)
+    [times] = json.loads((cache_dir() / "kernels.json").read_text()).values()
+    # a row of the second convolution is 2 * 3*3*4*4 * 8*8 operations, one of the dense layer 2 * 256*3
+    assert {key.split("x")[0] for key in times} == {
+        "convolution same float32 5", "convolution same float32 2", "dense float32 32",
+    }  # fmt: skip

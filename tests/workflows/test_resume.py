@@ -13,6 +13,7 @@ import railcar
 from railcar.errors import RunError
 from railcar.runs.checkpoint import checkpoint_name, read_checkpoint
 from railcar.runs.run_dir import RunDir, read_json, write_json
+from railcar.training import kernels
 from tests.synthetic import make_images, tiny_recipe
 
 
@@ -104,6 +105,35 @@ def test_a_longer_run_is_the_run_that_had_that_length_from_the_start(tmp_path: P
     assert (change["step"], change["steps"], change["recipe"]) == (6, [6, 12], {"training.steps": [6, 12]})
     assert "steps: 12  # was 6 until step 6" in RunDir(longer.path).recipe_path.read_text()
     assert [row["step"] for row in RunDir(longer.path).read_metrics()] == list(range(1, 13))
+
+
+def find_kernels(run: RunDir) -> Any:
+    return (read_json(run.decisions_path) or {}).get("training.kernels", {}).get("value")
+
+
+def test_a_run_keeps_the_kernels_that_it_began_with_whatever_is_measured_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def begin(name: str, steps: int, forward_ms: float) -> RunDir:
+        monkeypatch.setenv("RAILCAR_CACHE", str(tmp_path / f"cache-{name}"))
+        monkeypatch.setattr(kernels, "_time_gradient", lambda *_: (10.0, forward_ms))
+        return RunDir(train_tiny(tmp_path / name, steps=steps).path)
+
+    whole, short = begin("whole", 12, 1.0), begin("short", 6, 1.0)
+    chosen = find_kernels(short)
+    assert chosen and all(chosen.values())
+    other = begin("other", 6, 10.0)  # an empty cache, and a machine that finds otherwise
+    assert find_kernels(other) == {}
+    railcar.train(resume=short.name, overrides=["training.steps=12"], runs_dir=tmp_path / "short", quiet=True)
+    assert find_kernels(short) == chosen
+    expect_same_variables(whole, short, 12)
+
+
+def test_a_deterministic_training_depends_on_nothing_that_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAILCAR_CACHE", str(tmp_path / "cache"))
+    run = RunDir(train_tiny(tmp_path / "runs", deterministic=True).path)
+    assert find_kernels(run) is None
+    assert not (tmp_path / "cache" / "kernels.json").exists()
 
 
 def test_a_falling_learning_rate_is_told_and_fewer_steps_than_are_done_are_refused(tmp_path: Path):

@@ -15,7 +15,7 @@ import polars
 import pytest
 
 import railcar
-from railcar.errors import DataError, NotFound, OutputError, RunError, TrainingError, UsageError
+from railcar.errors import DataError, NotFound, OutputError, RecipeError, RunError, TrainingError, UsageError
 from railcar.runs.checkpoint import read_checkpoint
 from railcar.runs.run_dir import RunDir
 from railcar.workflows.find_rate import find_learning_rate
@@ -307,6 +307,15 @@ def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(data, e
     with pytest.raises(error, match=words) as caught:
         railcar.train(data, runs_dir=tmp_path / "runs", quiet=True)
     assert caught.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_a_pixel_wide_cannot_be_moved_and_that_is_said_before_training(tmp_path: Path):
+    np.savez(tmp_path / "thin.npz", images=np.zeros((60, 12, 1, 1), np.uint8), labels=np.arange(60) % 3)
+    recipe = {**tiny_recipe(), "model": {"filters": [4], "kernel_size": 1, "pool": "none", "shift_average": True}}
+    recipe["data"] = {"source": str(tmp_path / "thin.npz")}
+    with pytest.raises(RecipeError, match=r"model\.shift_average: the images are a single pixel wide"):
+        railcar.train(recipe, runs_dir=tmp_path / "runs", quiet=True)
     assert not (tmp_path / "runs").exists()
 
 

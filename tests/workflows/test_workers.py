@@ -14,13 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 import railcar
 from railcar.errors import RecipeError, UsageError
+from railcar.layers.tuned import TunedConv2D
+from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import find_newest
 from railcar.runs.run_dir import RunDir
+from railcar.training.tensorflow import memory_settings
+from railcar.workflows.job import _choose_kernels
 from railcar.workflows.local_workers import build_environments
 from tests.synthetic import tiny_recipe, write_image_folder
 
@@ -160,3 +165,21 @@ def test_workers_share_the_cores_and_keep_threads_that_are_set():
     assert [json.loads(one["TF_CONFIG"])["task"]["index"] for one in environments] == [0, 1]
     assert all(int(one["TF_NUM_INTRAOP_THREADS"]) >= 1 for one in environments)
     assert all(one["TF_NUM_INTEROP_THREADS"] == "7" for one in environments)
+    mine = int(memory_settings()["TF_CPU_BFC_MEM_LIMIT_IN_MB"])
+    assert all(abs(2 * int(one["TF_CPU_BFC_MEM_LIMIT_IN_MB"]) - mine) <= 1 for one in environments)
+
+
+def test_all_workers_compute_with_the_kernels_that_the_chief_found():
+    """Each measures for itself otherwise, and gradients that are rounded differently meet in one sum."""
+
+    class Second:
+        is_chief = False
+
+        def share(self, value: Any) -> Any:
+            assert value is None
+            return [{"convolution": ["kernel"]}, "as the chief measured"]
+
+    model = keras.Sequential([keras.Input((8, 8, 1)), TunedConv2D(4, 3, name="convolution")])
+    choice = _choose_kernels(Recipe(), None, model, None, Second())  # type: ignore[arg-type]
+    assert choice is not None and choice.reason == "as the chief measured"
+    assert model.get_layer("convolution").forward_gradients == {"kernel"}

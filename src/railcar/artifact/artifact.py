@@ -1,9 +1,11 @@
 """An artifact on disk: model, class names, feature spec, samples with their expected output, and a manifest.
 
-    model.keras       takes decoded images (uint8, any size), gives logits; preprocessing is part of it
-    artifact.json     format, kind, class names, feature spec, metrics, fingerprint, checksum of each file
+    model.keras       takes decoded input (uint8 images of any size, strings, columns), gives logits, or of a
+                      regression numbers in the targets' unit; preprocessing is part of it
+    artifact.json     format, kind, task, class names, feature spec, metrics, fingerprint, checksum of each file
     signature.json    input and output: names, shapes, dtypes
-    samples/          twenty examples as inputs.npy and the probabilities expected of them, expected.npy
+    samples/          twenty examples, inputs.npy (images) or inputs.parquet, and what is expected of them,
+                      expected.npy: probabilities, or the numbers of a regression
 
 Written into a hidden folder and renamed. Reading verifies the checksums and the format before anything is loaded.
 """
@@ -21,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.errors import ArtifactError, NotFound
+from railcar.storage.columns import Column
 from railcar.storage.local import explain_output_errors, hash_file
 
 FORMAT = 1
@@ -28,13 +31,26 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified artifact. `image_shape` is (height, width, channels) inside the network."""
+    """A verified artifact. `columns` are those of a table, with their types; `encoding` names them again, with what the
+    model knows of each."""
 
     path: Path
     kind: str
+    task: str
     class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    features: dict[str, Any]
     manifest: dict[str, Any]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of images: (height, width, channels) inside the network."""
+        height, width, channels = self.features["image_shape"]
+        return height, width, channels
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of tables: what each column is."""
+        return tuple(Column(one["name"], one["type"], form=one["form"]) for one in self.features["columns"])
 
     def load_model(self) -> Any:
         """The keras.Model, uncompiled. Raises `ArtifactError` when Keras cannot read it."""
@@ -45,8 +61,11 @@ class Artifact:
         import railcar.layers.images
         import railcar.layers.norm
         import railcar.layers.pooling
+        import railcar.layers.tables
+        import railcar.layers.texts
         import railcar.layers.tuned
-        import railcar.layers.whiten  # all of them register layers of ours  # noqa: F401
+        import railcar.layers.whiten
+        import railcar.layers.words  # all of them register layers of ours  # noqa: F401
 
         try:
             return keras.models.load_model(self.path / "model.keras", compile=False, safe_mode=True)
@@ -57,38 +76,44 @@ class Artifact:
                 hint="make it anew with the railcar version that is installed: railcar train",
             ) from error
 
-    def samples(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """(images uint8 [n, height, width, channels], expected probabilities float32 [n, n_classes])."""
+    def samples(self) -> tuple[Any, NDArray[np.float32]]:
+        """(inputs, expected float32 [n, n_outputs]): images uint8 [n, height, width, channels], or a polars frame of
+        typed columns."""
         folder = self.path / "samples"
-        return np.load(folder / "inputs.npy"), np.load(folder / "expected.npy")
+        expected = np.load(folder / "expected.npy")
+        if self.kind == "image":
+            return np.load(folder / "inputs.npy"), expected
+        import polars as pl
+
+        return pl.read_parquet(folder / "inputs.parquet"), expected
 
 
 def write_artifact(
     path: Path,
     model: Any,
     *,
-    kind: str,
-    class_names: tuple[str, ...],
-    image_shape: tuple[int, int, int],
-    samples: tuple[NDArray[np.uint8], NDArray[np.float32]],
+    about: dict[str, Any],
+    samples: tuple[Any, NDArray[np.float32]],
     facts: dict[str, Any],
 ) -> Artifact:
-    """Write `path` anew, replacing an older one. `samples` are images and their probabilities; `facts` (metrics, run,
-    checkpoint, data fingerprint, versions) go into artifact.json as they are."""
+    """Write `path` anew, replacing an older one. `about` has `kind`, `task`, `class_names` and `features`
+    (`image_shape` of images, `columns` of tables); `samples` are inputs and what is expected of them; `facts` (metrics,
+    run, checkpoint, data fingerprint, versions) go into artifact.json as they are."""
     partial = path.with_name(f".partial-{path.name}")
     with explain_output_errors(path), ExitStack() as stack:
         stack.callback(shutil.rmtree, partial, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "samples").mkdir(parents=True)
         model.save(partial / "model.keras")
-        np.save(partial / "samples" / "inputs.npy", samples[0])
+        if isinstance(samples[0], np.ndarray):
+            np.save(partial / "samples" / "inputs.npy", samples[0])
+        else:
+            samples[0].write_parquet(partial / "samples" / "inputs.parquet")
         np.save(partial / "samples" / "expected.npy", samples[1])
-        (partial / "signature.json").write_text(json.dumps(_signature(image_shape, class_names), indent=1) + "\n")
+        (partial / "signature.json").write_text(json.dumps(_signature(about), indent=1) + "\n")
         manifest = {
             "format": FORMAT,
-            "kind": kind,
-            "class_names": list(class_names),
-            "features": {"image_shape": list(image_shape)},
+            **about,
             **facts,
             "checksums": {name: hash_file(partial / name) for name in _files(partial)},
         }
@@ -116,19 +141,28 @@ def read_artifact(path: Path) -> Artifact:
                     f"{path / name}: the checksum does not match artifact.json; the file was changed or damaged",
                     hint="make it anew with: railcar evaluate RUN",
                 )
-        height, width, channels = manifest["features"]["image_shape"]
-        return Artifact(path, manifest["kind"], tuple(manifest["class_names"]), (height, width, channels), manifest)
+        task, names = manifest.get("task", "classification"), tuple(manifest["class_names"])
+        artifact = Artifact(path, manifest["kind"], task, names, dict(manifest["features"]), manifest)
+        _ = artifact.image_shape if artifact.kind == "image" else artifact.columns
+        return artifact
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"{manifest_path}: the artifact is damaged: {error}", hint="restore it from a copy, or train again"
         ) from error
 
 
-def _signature(image_shape: tuple[int, int, int], class_names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "inputs": {"image": {"dtype": "uint8", "shape": [None, None, None, image_shape[2]], "range": [0, 255]}},
-        "outputs": {"logits": {"dtype": "float32", "shape": [None, len(class_names)]}},
-    }
+def _signature(about: dict[str, Any]) -> dict[str, Any]:
+    features, is_number = about["features"], about["task"] == "regression"
+    if about["kind"] == "image":
+        shape = [None, None, None, features["image_shape"][2]]
+        inputs: dict[str, Any] = {"image": {"dtype": "uint8", "shape": shape, "range": [0, 255]}}
+    elif about["kind"] == "text":
+        inputs = {"text": {"dtype": "string", "shape": [None]}}
+    else:
+        dtypes = {one["name"]: "string" if one["type"] == "category" else "float32" for one in features["columns"]}
+        inputs = {name: {"dtype": dtype, "shape": [None]} for name, dtype in dtypes.items()}
+    name, n_outputs = ("prediction", 1) if is_number else ("logits", len(about["class_names"]))
+    return {"inputs": inputs, "outputs": {name: {"dtype": "float32", "shape": [None, n_outputs]}}}
 
 
 def _files(folder: Path) -> list[str]:

@@ -197,6 +197,10 @@ def as_railcar_error(error: Exception) -> RailcarError:
         return error
     if isinstance(error, click.ClickException):
         return _from_click(error)
+    if type(error).__name__ in ("ResourceExhaustedError", "MemoryError"):
+        return RailcarError(
+            "out of memory", hint="close other programs, use a machine with more, or give it fewer or smaller examples"
+        )
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename is not None else ""
         return RailcarError(f"{place}{error.strerror}", hint="`--verbose` shows where this happened")

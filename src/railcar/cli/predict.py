@@ -20,25 +20,33 @@ from railcar.errors import DataError, UsageError
 @click.option(
     "--artifact", type=click.Path(path_type=Path), metavar="DIR", help="The folder of an artifact, in place of a run."
 )
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text to judge; may be given several times.")
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show.")
 @runs_dir_option
 @common_options(json=True)
 def command(
-    inputs: tuple[str, ...], run: str | None, artifact: Path | None, top: int, runs_dir: Path, console: Console
+    inputs: tuple[str, ...],
+    run: str | None,
+    artifact: Path | None,
+    texts: tuple[str, ...],
+    top: int,
+    runs_dir: Path,
+    console: Console,
 ) -> None:
-    """Say what is on each INPUT: image files, folders of images, or CSV files with one row of pixels an image.
+    """Say what each INPUT is: image files, folders of images, text files, or files of rows (CSV, JSONL, Parquet, Arrow)
+    of pixels, texts or a table's columns.
 
-    With --json, one JSON line for each image.
+    With --json, one JSON line for each example.
     """
     from railcar.workflows.predict import predict_each
 
-    if not inputs:
-        raise UsageError("nothing to predict", hint="give image files, a folder or a CSV: railcar predict cat.jpg")
+    if not inputs and not texts:
+        raise UsageError("nothing to predict", hint="give files, a folder or --text: railcar predict cat.jpg")
     if run is not None and artifact is not None:
         raise UsageError("--run and --artifact exclude each other", hint="give one of the two")
     unreadable: list[DataError] = []
     n_done = 0
-    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top):
+    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top, texts=texts):
         if isinstance(one, DataError):
             unreadable.append(one)
             console.warn(f"{one.what}; skipped")
@@ -46,6 +54,8 @@ def command(
         n_done += 1
         if console.json:
             console.result(json.dumps(one.to_dict(), ensure_ascii=False))
+        elif one.value is not None:
+            console.result(f"{one.input}  {one.value:.6g}")
         else:
             others = "  ".join(f"{label} {value:.1%}" for label, value in one.top[1:])
             console.result(

@@ -225,7 +225,10 @@ def _result_lines(evaluation: dict[str, Any]) -> list[str]:
         interval = found.get("accuracy_95")
         between = f" (95%: {interval[0]:.2%} to {interval[1]:.2%})" if interval else ""
         n_images = f" of {found['n']:,}" if found.get("n") else ""
-        lines.append(f"{side:<11}accuracy {_share_text(found.get('accuracy'))}{n_images}{between}")
+        if "mae" in found:
+            lines.append(f"{side:<11}mean error {found['mae']:.5g}, R2 {found['r2']:.4f}{n_images}")
+        else:
+            lines.append(f"{side:<11}accuracy {_share_text(found.get('accuracy'))}{n_images}{between}")
         if found.get("loss") is not None:
             lines.append(f"{'':<11}loss {found['loss']:.4g}")
     return lines

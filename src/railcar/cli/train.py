@@ -10,12 +10,15 @@ import click
 from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option, set_option
 from railcar.errors import UsageError
+from railcar.registry import MODELS
+
+_EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
 
 
 @click.command()
 @click.argument("data", required=False, metavar="[DATA|RECIPE]")
 @set_option
-@click.option("--label", metavar="COLUMN", help="The column of the labels, for CSV files.")
+@click.option("--label", metavar="COLUMN", help="The column of the labels, for files of rows.")
 @click.option("--name", metavar="NAME", help="Starts the name of the run's folder.")
 @click.option(
     "--resume",
@@ -25,6 +28,7 @@ from railcar.errors import UsageError
     help="Go on with a run that was stopped: the newest, or --resume=RUN. With --set training.steps=N, make it longer.",
 )
 @click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
+@click.option("--dry-run", is_flag=True, help="Read the data, show all choices and the full recipe, and end.")
 @click.option("--find-lr", is_flag=True, help="Try learning rates in a short training, say which to take, and end.")
 @click.option(
     "--workers",
@@ -42,6 +46,7 @@ def command(
     name: str | None,
     resume: str | None,
     from_run: str | None,
+    dry_run: bool,
     find_lr: bool,
     workers: int,
     runs_dir: Path,
@@ -49,9 +54,10 @@ def command(
 ) -> None:
     """Train a model on DATA, or as RECIPE says, then evaluate and keep it.
 
-    DATA is a folder with one folder of images for each class, a CSV of pixels, an npz, a folder of IDX files, or the
-    name of a known set (mnist, mnist-sample). RECIPE is a YAML or Python file, or a bundled recipe's name. With
-    neither, the recipe mnist is trained on the embedded sample, without a network.
+    DATA is a folder with one folder of images or texts for each class, a file of rows (CSV, JSONL, Parquet, Arrow) of
+    texts, of a table or of pixels, an npz, a folder of IDX files, or the name of a known set (mnist, mnist-sample).
+    RECIPE is a YAML or Python file, or a bundled recipe's name. With neither, the recipe mnist is trained on the
+    embedded sample, without a network.
     """
     from railcar.workflows.inputs import resolve_input, with_name
 
@@ -61,6 +67,9 @@ def command(
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
+    if dry_run:
+        _show_plan(given, is_new, look, console)
+        return
     if find_lr:
         _find_rate(given, is_new, runs_dir, look, console)
         return
@@ -93,6 +102,14 @@ def command(
     console.result(format_result(run))
 
 
+def _show_plan(given: Any, is_new: bool, look: dict[str, Any], console: Console) -> None:
+    if not is_new:
+        raise UsageError("--dry-run shows what a new training would do", hint="leave --resume and --from out")
+    from railcar.workflows.plan import plan
+
+    console.result(plan(given, **look).rstrip())
+
+
 def _find_rate(given: Any, is_new: bool, runs_dir: Path, look: dict[str, Any], console: Console) -> None:
     if not is_new:
         raise UsageError("--find-lr tries rates for a new training", hint="leave --resume and --from out")
@@ -113,11 +130,12 @@ def format_result(run: Any) -> str:
     """The table at the end of a training, and what to do next."""
     from railcar.reporting.tables import format_evaluation
 
+    kind = MODELS[run.recipe.model.name].kind if run.recipe.model.name in MODELS else "image"
     lines = [
         "",
         format_evaluation(run.evaluation),
         "",
         f"run   {run.path}",
-        "next  railcar predict IMAGE...  ·  railcar runs show  ·  railcar tensorboard",
+        f"next  railcar predict {_EXAMPLE[kind]}  ·  railcar runs show  ·  railcar tensorboard",
     ]
     return "\n".join(lines)

@@ -6,15 +6,17 @@ Owns the table of forms and finding what a name stands for. Reading is in `sourc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from railcar.data.sources import cifar, csv, folder, idx, npz
-from railcar.data.types import RawData, ReadOptions
+from railcar.data.sources import cifar, csv, folder, idx, npz, rows, text_folder
+from railcar.data.types import RawData, RawRows, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
+from railcar.storage.archives import is_archive, unpack_archive
 from railcar.storage.local import expand_home
+from railcar.storage.rows import SUFFIXES as ROW_SUFFIXES
 
 MAX_SHOWN = 5
 
@@ -23,7 +25,7 @@ MAX_SHOWN = 5
 class Form:
     """A form of data: how it is read, and which files it is made of."""
 
-    read: Callable[[Path, ReadOptions], RawData]
+    read: Callable[[Path, ReadOptions], RawData | RawRows]
     list_files: Callable[[Path], list[Path]]
 
 
@@ -31,9 +33,32 @@ def _list_idx_files(path: Path) -> list[Path]:
     return [file for pair in idx.find_idx_files(path).values() for file in pair]
 
 
+def _find_row_files(path: Path) -> dict[str, Path]:
+    return csv.find_csv_sides(path, ROW_SUFFIXES) if path.is_dir() else {"train": path}
+
+
+def _read_rows(path: Path, options: ReadOptions) -> RawData | RawRows:
+    """Pixels where a CSV's lines are long and full of them, else texts or a table."""
+    files = _find_row_files(path)
+    is_csv = all(file.name.lower().endswith(csv.CSV_SUFFIXES) for file in files.values())
+    if is_csv and (options.kind == "image" or (options.kind is None and csv.holds_pixels(files["train"]))):
+        return csv.read_csv_source(path, options)
+    return rows.read_row_files(files, options)
+
+
+def _read_archive(path: Path, options: ReadOptions) -> RawData | RawRows:
+    """What is inside, by its own form; the archive alone says when it must be read again."""
+    inside = unpack_archive(path, progress=options.progress)
+    form, reason = detect_form(inside)
+    raw = FORMS[form].read(inside, options)
+    return replace(raw, warnings=(f"in it, {reason}", *raw.warnings))
+
+
 FORMS: dict[str, Form] = {
+    "archive": Form(_read_archive, lambda path: [path]),
     "idx": Form(idx.read_idx_folder, _list_idx_files),
-    "csv": Form(csv.read_csv_source, csv.list_csv_files),
+    "rows": Form(_read_rows, lambda path: list(_find_row_files(path).values())),
+    "text folder": Form(text_folder.read_text_folder, text_folder.list_text_files),
     "cifar": Form(cifar.read_cifar_folder, cifar.find_cifar_files),
     "npz": Form(npz.read_npz, lambda path: [path]),
     "folder": Form(folder.read_image_folder, folder.list_image_files),
@@ -77,11 +102,13 @@ def detect_form(path: Path) -> tuple[str, str]:
         raise DataError(
             f"{path}: neither a file nor a folder", hint="write the data to a file first, then give its path"
         )
-    if name.endswith(csv.CSV_SUFFIXES):
-        return "csv", f"{path.name} is a CSV file"
+    if suffix := next((one for one in ROW_SUFFIXES if name.endswith(one)), None):
+        return "rows", f"{path.name} is a file of rows ({suffix[1:]})"
     if name.endswith((".npz", ".npy")):
         return "npz", f"{path.name} is a NumPy archive"
-    hint = "give an image folder, a .csv, an .npz, or a folder of IDX files"
+    if is_archive(path):
+        return "archive", f"{path.name} is an archive"
+    hint = "give an image folder, a .csv, .jsonl or .parquet, an .npz, an archive, or a folder of IDX files"
     if "-ubyte" in name:
         hint = f"give the folder that holds it: {path.parent}"
     raise DataError(
@@ -94,14 +121,16 @@ def _detect_folder(path: Path) -> tuple[str, str]:
         return "idx", f"{path.name} holds IDX files for {' and '.join(found)}"
     if cifar.find_cifar_files(path):
         return "cifar", f"{path.name} holds the binary files of CIFAR-10"
-    if csv.find_csv_sides(path):
-        return "csv", f"{path.name} holds {' and '.join(p.name for p in csv.find_csv_sides(path).values())}"
+    if found := _find_row_files(path):
+        return "rows", f"{path.name} holds {' and '.join(one.name for one in found.values())}"
+    if text_folder.holds_texts(path):
+        return "text folder", f"{path.name} holds folders of .txt files: one for each class"
     if any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
         return "folder", f"{path.name} holds folders: one for each class"
     seen = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
     if not seen:
         raise DataError(f"{path}: the folder is empty", hint="put one folder of images for each class into it")
-    packs = [name for name in seen if name.lower().endswith((".npz", *csv.CSV_SUFFIXES))]
+    packs = [name for name in seen if name.lower().endswith((".npz", *ROW_SUFFIXES))]
     if packs:
         raise DataError(f"{path}: holds {packs[0]}", hint=f"give the file itself: {path / packs[0]}")
     shown = ", ".join(seen[:MAX_SHOWN]) + (f", … ({len(seen)} in all)" if len(seen) > MAX_SHOWN else "")

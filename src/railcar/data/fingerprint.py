@@ -76,13 +76,14 @@ def mean_and_std(sums: NDArray[np.int64], n_pixels: int) -> tuple[tuple[float, .
 
 def fingerprint_content(
     class_names: tuple[str, ...],
-    sides: dict[str, tuple[tuple[int, ...], NDArray[np.uint64], NDArray[np.int32]]],
+    sides: dict[str, tuple[tuple[int | str, ...], NDArray[np.uint64], NDArray[np.int32] | NDArray[np.float32]]],
 ) -> str:
-    """A short hexadecimal hash of class names and, for each side, image shape, hashes and labels, in order."""
+    """A short hexadecimal hash of class names and, for each side, the examples' shape, hashes and labels, in order."""
     digest = hashlib.blake2b(repr(class_names).encode(), digest_size=16)
     for name in sorted(sides):
         shape, hashes, labels = sides[name]
         digest.update(repr((name, shape)).encode())
         digest.update(np.ascontiguousarray(hashes).astype("<u8", copy=False).data)
-        digest.update(np.ascontiguousarray(labels).astype("<i4", copy=False).data)
+        kind = "<f4" if labels.dtype.kind == "f" else "<i4"
+        digest.update(np.ascontiguousarray(labels).astype(kind, copy=False).data)
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,19 @@ from numpy.typing import NDArray
 from railcar.data.augment import Augmentation, Draws
 from railcar.data.types import Split
 
+DTYPES = {"image": "uint8", "text": "int32", "table": "float32"}
+"""What networks of each kind take."""
+
 
 @dataclass(frozen=True)
 class Chunk:
-    """The batches after `first_step` steps, n of them. `images` uint8 [n, batch, height, width, channels], or their
-    rows int32 [n, batch] when the images lie on the device already; `labels` int32 [n, batch]; `draws`: what is done to
-    the images, None when they stay as they are."""
+    """The batches after `first_step` steps, n of them. `inputs` [n, batch, ...] as the network takes them (images are
+    uint8), or their rows int32 [n, batch] when all inputs lie on the device already; `labels` int32 (or float32)
+    [n, batch]; `draws`: what is done to images, None when they stay as they are."""
 
     first_step: int
-    images: NDArray[np.uint8] | NDArray[np.int32]
-    labels: NDArray[np.int32]
+    inputs: NDArray[Any]
+    labels: NDArray[Any]
     draws: Draws | None = None
 
     def __len__(self) -> int:
@@ -36,7 +40,7 @@ class Batches:
 
     Example number `step * batch_size + i` of the run is batch `step`'s example i; `step` counts from 0. Each epoch has
     every example once, in an order drawn from (seed, epoch), or in the split's own order without `shuffle`. With
-    `rows_only` a chunk has the images' rows in place of the images. With `part` a chunk has only these of the
+    `rows_only` a chunk has the inputs' rows in place of the inputs. With `part` a chunk has only these of the
     `batch_size` examples of each batch: each of several workers reads its own.
     """
 
@@ -59,7 +63,7 @@ class Batches:
         self.rows_only = rows_only
         self.part = part
         # A plain view of the memory map: taking rows of np.memmap itself costs a wrapper object for each call.
-        self._images = np.asarray(split.images)
+        self._inputs = np.asarray(split.inputs)
         self._labels = np.asarray(split.labels)
         self._orders: dict[int, NDArray[np.int64]] = {}
 
@@ -68,7 +72,7 @@ class Batches:
         return len(self.split) / self.batch_size
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """int64 [batch_size]: rows of `split.images` of one batch."""
+        """int64 [batch_size]: rows of `split.inputs` of one batch."""
         return self._rows(step, 1)[0][0]
 
     def chunk(self, first_step: int, n_steps: int) -> Chunk:
@@ -79,8 +83,8 @@ class Batches:
             draws = Draws(draws.transforms[:, self.part], draws.boxes[:, self.part])
         rows = rows[:, self.part]
         labels = np.take(self._labels, rows)
-        images = rows.astype(np.int32) if self.rows_only else np.take(self._images, rows, axis=0)
-        return Chunk(first_step, images, labels, draws)
+        inputs = rows.astype(np.int32) if self.rows_only else np.take(self._inputs, rows, axis=0)
+        return Chunk(first_step, inputs, labels, draws)
 
     def _rows(self, first_step: int, n_steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """int64 [n_steps, batch_size] twice: rows, and the epoch of each."""
@@ -97,7 +101,7 @@ class Batches:
         return np.concatenate(rows).reshape(shape), np.concatenate(epochs).reshape(shape)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """int64 [n]: rows of `split.images` in the order of one epoch. The two latest are kept: chunks cross ends."""
+        """int64 [n]: rows of `split.inputs` in the order of one epoch. The two latest are kept: chunks cross ends."""
         if not self.shuffle:
             return self.split.rows
         order = self._orders.get(epoch)
@@ -125,10 +129,10 @@ def prefetch(batches: Batches, plan: Iterable[tuple[int, int]]) -> Iterator[Chun
             yield waiting.result()
 
 
-def iterate(split: Split, batch_size: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-    """Every example once, in the split's order: images uint8 [b, height, width, channels] and labels int32 [b]; the
-    last batch may be short."""
-    images, labels = np.asarray(split.images), np.asarray(split.labels)
+def iterate(split: Split, batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Every example once, in the split's order: inputs [b, ...] as the network takes them and labels [b]; the last
+    batch may be short."""
+    inputs, labels = np.asarray(split.inputs), np.asarray(split.labels)
     for start in range(0, len(split), batch_size):
         rows = split.rows[start : start + batch_size]
-        yield np.take(images, rows, axis=0), np.take(labels, rows)
+        yield np.take(inputs, rows, axis=0), np.take(labels, rows)

@@ -1,7 +1,8 @@
-"""Source -> prepared data: read once, kept in the cache as plain .npy files, opened as memory maps afterwards.
+"""Source -> prepared data: read once, kept in the cache, opened from there afterwards.
 
-Owns the cache folder's layout, when it is reused, and the way from a source's name to a `Dataset`. What is in a source
-is `sources/`'s business, who is on which side `splits.py`'s.
+Owns when a prepared folder is used again, and the way from a source's name to a `Dataset`. What is in a source is
+`sources/`'s business, what lies in a folder `store.py`'s, who is on which side `splits.py`'s, and how texts and rows
+become numbers `encode.py`'s.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,25 +22,23 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
-from railcar.data.fingerprint import fingerprint_content, hash_examples, mean_and_std, sum_pixels
+from railcar.data.fingerprint import fingerprint_content, hash_examples, mean_and_std
 from railcar.data.splits import Share, split_sides
+from railcar.data.store import FORMAT, open_prepared, write_prepared
 from railcar.data.types import (
     Dataset,
     Features,
     Prepared,
-    PreparedSide,
     Progress,
     RawData,
+    RawRows,
     RawSplit,
     ReadOptions,
+    Split,
 )
 from railcar.errors import DataError
 from railcar.registry import DATASETS
 from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder
-
-FORMAT = 2
-INDEX = "prepared.json"
-ARRAYS = ("images", "labels", "hashes", "sums")
 
 
 def open_dataset(
@@ -51,13 +51,22 @@ def open_dataset(
     max_bad: float = 0.01,
     label: str | None = None,
     progress: Progress | None = None,
+    kind: str | None = None,
+    task: str | None = None,
+    drop: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    group: str | None = None,
 ) -> Dataset:
-    """Open a known set, a sample or a path, prepared and split.
+    """Open a known set, a sample or a path, prepared and split. Texts and table rows are not encoded yet: their inputs
+    are what `encode.encode_dataset` makes of them.
 
     `validation` and `test` are None, a fraction, a count, `("last", n)` or the path of a source of their own; sides
-    that the source has itself win. `image_size` is (height, width) in pixels. Raises `NotFound` and `DataError`.
+    that the source has itself win. `image_size` is (height, width) in pixels; `label` and what follows are as in
+    `ReadOptions`. Raises `NotFound` and `DataError`.
     """
-    options = ReadOptions(image_size=image_size, max_bad=max_bad, label=label, progress=progress)
+    options = ReadOptions(
+        image_size, max_bad, label, progress, kind=kind, task=task, drop=tuple(drop), columns=columns or {}, group=group
+    )
     return _split_prepared(source, prepare_source(source, options), options, seed, validation, test)
 
 
@@ -114,18 +123,45 @@ def _check_codes(values: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
 def _split_prepared(
     source: str, prepared: Prepared, options: ReadOptions, seed: int, validation: Share, test: Share
 ) -> Dataset:
-    shape = prepared.sides["train"].images.shape[1:]
-    size = options.image_size or (shape[0], shape[1])
-
     def prepare_other(other: str) -> Prepared:
-        return prepare_source(other, ReadOptions(size, options.max_bad, options.label, options.progress))
+        return prepare_source(other, _told_of(prepared, options))
 
     splits = split_sides(prepared, seed=seed, validation=validation, test=test, prepare_other=prepare_other)
-    train = splits["train"]
+    features = _describe_images(prepared, splits["train"]) if prepared.kind == "image" else _describe_rows(prepared)
+    return Dataset(
+        source,
+        prepared.form,
+        features,
+        splits,
+        prepared.fingerprint,
+        prepared.path,
+        prepared.notes,
+        prepared.label,
+    )
+
+
+def _told_of(prepared: Prepared, options: ReadOptions) -> ReadOptions:
+    """How a side of its own is read, so that it is like the training side."""
+    if prepared.kind != "image":
+        declared = {one.name: one.type for one in prepared.columns}
+        return replace(options, label=prepared.label, kind=prepared.kind, task=prepared.task, columns=declared)
+    _, height, width, _ = np.asarray(prepared.sides["train"].inputs).shape
+    return replace(options, kind="image", image_size=options.image_size or (height, width))
+
+
+def _describe_images(prepared: Prepared, train: Split) -> Features:
+    height, width, channels = train.inputs.shape[1:]
     sums = prepared.sides["train"].sums
-    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], shape[0] * shape[1])
-    features = Features("image", (shape[0], shape[1], shape[2]), prepared.class_names, mean, std)
-    return Dataset(source, prepared.form, features, splits, prepared.fingerprint, prepared.path, prepared.notes)
+    if sums is None:
+        raise DataError(f"{prepared.path}: prepared data is damaged", hint="remove the folder and try again")
+    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], height * width)
+    return Features("image", (height, width, channels), prepared.class_names, mean, std)
+
+
+def _describe_rows(prepared: Prepared) -> Features:
+    """As far as it is known before the encoding is fitted."""
+    columns = [{"name": one.name, "type": one.type, "form": one.form} for one in prepared.columns]
+    return Features(prepared.kind, (), prepared.class_names, task=prepared.task, encoding={"columns": columns})
 
 
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
@@ -138,7 +174,8 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
         stats = [(file, _stat(file)) for file in form.list_files(path)]
     seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     notes = () if source in DATASETS else (reason,)
-    key = _key([form_name, str(path.resolve()), seen, options.image_size, options.max_bad, options.label])
+    asked = (options.image_size, options.max_bad, options.label, options.kind, options.task, options.group)
+    key = _key([form_name, str(path.resolve()), seen, *asked, options.drop, dict(options.columns)])
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, notes)
 
 
@@ -166,12 +203,11 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
         def allocate(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             return _allocate_file(folder / f"{name}.npy", shape)
 
-        told = ReadOptions(options.image_size, options.max_bad, options.label, options.progress, allocate)
         with _explain_read_errors(form):
-            raw = read(told)
-        if options.image_size and form != "folder":
+            raw: RawData | RawRows = read(replace(options, allocate=allocate))
+        if options.image_size and form != "folder" and isinstance(raw, RawData):
             raw = _resize(raw, options.image_size)
-        _write_prepared(raw, folder, notes)
+        write_prepared(raw, folder, notes)
     prepared = open_prepared(target)
     if prepared is None:
         raise DataError(f"{target}: prepared data cannot be read back", hint="remove the folder and try again")
@@ -214,69 +250,3 @@ def _resize(raw: RawData, image_size: tuple[int, int]) -> RawData:
 
     sides = {name: resize_side(split) for name, split in raw.sides.items()}
     return RawData(raw.form, raw.class_names, sides, raw.warnings)
-
-
-def _write_prepared(raw: RawData, folder: Path, notes: tuple[str, ...]) -> None:
-    """Write the arrays and then the index, which says how large each file must be."""
-    content = {}
-    sides: dict[str, Any] = {}
-    for name, split in raw.sides.items():
-        hashes = hash_examples(split.images) if split.hashes is None else split.hashes
-        arrays = {"images": split.images, "labels": split.labels, "hashes": hashes, "sums": sum_pixels(split.images)}
-        for what, array in arrays.items():
-            _write_array(folder / f"{name}.{what}.npy", array)
-        content[name] = (split.images.shape[1:], hashes, split.labels)
-        sides[name] = {"n": len(split.labels), "ids": split.ids if isinstance(split.ids, str) else None}
-        if not isinstance(split.ids, str):
-            (folder / f"{name}.ids.json").write_text(json.dumps(list(split.ids)), encoding="utf-8")
-    index = {
-        "format": FORMAT,
-        "form": raw.form,
-        "class_names": raw.class_names,
-        "sides": sides,
-        "fingerprint": fingerprint_content(raw.class_names, content),
-        "notes": [*notes, *raw.warnings],
-        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-    }
-    (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-
-
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write `array`, unless it is the whole of that very file already."""
-    if isinstance(array, np.memmap) and path.exists() and array.filename is not None:
-        if Path(array.filename) == path.absolute() and array.base is not None and array.offset:
-            array.flush()
-            if path.stat().st_size == array.offset + array.nbytes:
-                return
-        partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
-            np.save(file, array)
-        partial.replace(path)
-        return
-    np.save(path, array)
-
-
-def open_prepared(folder: Path) -> Prepared | None:
-    """What lies prepared in `folder`, as memory maps; None when it is not there, damaged, or of another format."""
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        if index["format"] != FORMAT:
-            return None
-        if any((folder / name).stat().st_size != size for name, size in index["files"].items()):
-            return None
-        sides = {name: _open_side(folder, name, about) for name, about in index["sides"].items()}
-        return Prepared(
-            folder, index["form"], tuple(index["class_names"]), sides, index["fingerprint"], tuple(index["notes"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _open_side(folder: Path, name: str, about: dict[str, Any]) -> PreparedSide:
-    images, labels, hashes, sums = (np.load(folder / f"{name}.{what}.npy", mmap_mode="r") for what in ARRAYS)
-    if not len(images) == len(labels) == len(hashes) == about["n"]:
-        raise ValueError(f"{name}: the arrays differ in length")
-    ids = about["ids"]
-    if ids is None:
-        ids = json.loads((folder / f"{name}.ids.json").read_text(encoding="utf-8"))
-    return PreparedSide(images, labels, hashes, sums, ids)

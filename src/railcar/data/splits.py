@@ -7,6 +7,7 @@ its work. Copies no images: a split is row numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def split_sides(
             held[name] = _whole(name, _open_other(prepared, prepare_other(share), name, share))
         elif share is not None:
             drawn[name] = share
-    rows = draw_rows(train.hashes, seed=seed, shares=drawn)
+    rows = draw_rows(train.hashes if train.groups is None else train.groups, seed=seed, shares=drawn)
     splits = {"train": _part("train", train, rows.pop("train"))}
     for name in ("validation", "test"):
         if name in held:
@@ -63,8 +64,9 @@ def split_sides(
 def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]) -> dict[str, NDArray[np.int64]]:
     """Row numbers, int64 and ascending, of "train" and of each side in `shares`; every row is on one side.
 
-    Fractions: a seeded hash of the example decides, so that data added later moves nobody and equal examples stay
-    together. Counts: exact, drawn once. `("last", n)`: the last n rows that are left, test before validation.
+    `hashes` are those of the examples, or of what keeps several of them together. Fractions: a seeded hash of them
+    decides, so that data added later moves nobody and equal examples stay together. Counts: exact, drawn once.
+    `("last", n)`: the last n rows that are left, test before validation.
     """
     n = len(hashes)
     side = np.zeros(n, np.int8)
@@ -93,10 +95,30 @@ def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
                 f"data.{name}: {count:,} examples are more than the {len(free):,} there are to train on",
                 hint=f"choose less than {len(free):,}, or a fraction such as 0.1",
             )
-        chosen = generator.choice(free, count, replace=False) if isinstance(share, int) else free[len(free) - count :]
+        chosen = _draw_count(hashes, free, count, generator) if isinstance(share, int) else free[len(free) - count :]
         side[chosen] = number
     numbers = {"train": 0, **{name: number for number, name in ((1, "test"), (2, "validation")) if name in shares}}
     return {name: np.flatnonzero(side == number) for name, number in numbers.items()}
+
+
+def _draw_count(
+    hashes: NDArray[np.uint64], free: NDArray[np.int64], count: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """`count` of the rows `free`, drawn at random; examples with one hash are taken together or not at all, so that
+    where many are alike there may be fewer."""
+    _, group, sizes = np.unique(hashes[free], return_inverse=True, return_counts=True)
+    if len(sizes) == len(free):
+        return generator.choice(free, count, replace=False)
+    order = generator.permutation(len(sizes))
+    taken = np.zeros(len(sizes), bool)
+    left = count
+    for number in order.tolist():
+        if sizes[number] <= left:
+            taken[number] = True
+            left -= int(sizes[number])
+            if not left:
+                break
+    return free[taken[group]]
 
 
 def _draw_positions(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
@@ -124,18 +146,28 @@ def _whole(name: str, side: PreparedSide) -> Split:
 
 
 def _part(name: str, side: PreparedSide, rows: NDArray[np.int64]) -> Split:
-    return Split(name, side.images, side.labels, rows, side.ids)
+    if isinstance(side.inputs, np.ndarray):
+        return Split(name, side.inputs, side.labels, rows, side.ids)
+    return Split(name, np.empty((len(side), 0)), side.labels, rows, side.ids, side.inputs)
 
 
 def _open_other(prepared: Prepared, other: Prepared, name: str, source: str) -> PreparedSide:
     """The side of `other` that serves as `name`: its own of that name, else its training side; labels renumbered."""
     side = other.sides.get(name, other.sides["train"])
-    expected, found = prepared.sides["train"].images.shape[1:], side.images.shape[1:]
-    if expected != found:
+    if prepared.kind != other.kind or prepared.task != other.task:
+        raise DataError(
+            f"data.{name}: {source} is {other.kind} for {other.task}, the training side {prepared.kind} for "
+            f"{prepared.task}",
+            hint="give both the same kind of examples",
+        )
+    expected, found = np.shape(prepared.sides["train"].inputs)[1:], np.shape(side.inputs)[1:]
+    if prepared.kind == "image" and expected != found:
         raise DataError(
             f"data.{name}: {source} has images of shape {found}, the training side of shape {expected}",
             hint="give both the same size and the same number of channels",
         )
+    if prepared.task == "regression":
+        return side
     numbers = {class_name: number for number, class_name in enumerate(prepared.class_names)}
     strange = [class_name for class_name in other.class_names if class_name not in numbers]
     if strange:
@@ -144,7 +176,7 @@ def _open_other(prepared: Prepared, other: Prepared, name: str, source: str) -> 
             hint=f"remove that class, or add it to the training side; it has: {', '.join(prepared.class_names[:10])}",
         )
     table = np.array([numbers[class_name] for class_name in other.class_names], np.int32)
-    return PreparedSide(side.images, table[side.labels], side.hashes, side.sums, side.ids)
+    return replace(side, labels=table[np.asarray(side.labels, np.int64)])
 
 
 def _check_splits(splits: dict[str, Split], class_names: tuple[str, ...]) -> None:
@@ -154,6 +186,8 @@ def _check_splits(splits: dict[str, Split], class_names: tuple[str, ...]) -> Non
                 f"the {name} side is empty: {sum(map(len, splits.values())):,} examples are too few for this split",
                 hint="add examples, or set data.validation or data.test to a small count, or to null for none",
             )
+    if not class_names:  # a regression
+        return
     trained = np.bincount(splits["train"].label_array(), minlength=len(class_names)) > 0
     for name, split in splits.items():
         missing = np.flatnonzero((np.bincount(split.label_array(), minlength=len(class_names)) > 0) & ~trained)

@@ -1,20 +1,27 @@
 """What data looks like between a source and a model: plain frozen records, no reading and no TensorFlow.
 
-RawData     what a source read           sides as the source has them, class names, warnings
-Prepared    the same, on disk            memory-mapped, fingerprinted, reused
-Split       one side of a Prepared       rows into the memory map: nothing is copied
+RawData     images that a source read    sides as the source has them, class names, warnings
+RawRows     texts or table rows          the same, as frames of typed columns
+Prepared    either, on disk              memory-mapped, fingerprinted, reused
+Split       one side of a Prepared       rows into it: nothing is copied
 Dataset     the three splits a run uses  train, validation, test, and what the model must know of them
-ReadOptions what a reader is told        sizes, limits, and where large arrays may go
+ReadOptions what a reader is told        sizes, columns, limits, and where large arrays may go
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from railcar.storage.columns import Column
 
 Progress = Callable[[str, int, int], None]
 """Called as work goes on, with what is done ("reading images"), how many are done, and of how many."""
@@ -31,13 +38,20 @@ def allocate_in_memory(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 @dataclass(frozen=True)
 class ReadOptions:
     """What a reader is told. `image_size` is (height, width) in pixels, `max_bad` the share of unreadable examples
-    that is skipped, `label` the column of the labels (csv); `allocate` gives readers of large data their arrays."""
+    that is skipped. For files of rows: `label` is the column of the labels, `drop` are columns to leave out, `columns`
+    the types that some are declared to have, `group` the column whose values keep examples together. `kind` and `task`
+    are those that the user named. `allocate` gives readers of large data their arrays."""
 
     image_size: tuple[int, int] | None = None
     max_bad: float = 0.01
     label: str | None = None
     progress: Progress | None = None
     allocate: Allocate = allocate_in_memory
+    kind: str | None = None
+    task: str | None = None
+    drop: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,16 +80,46 @@ class RawData:
 
 
 @dataclass(frozen=True)
-class PreparedSide:
-    """One side on disk. `images` uint8 [n, height, width, channels] and `labels` int32 [n] are memory maps; `hashes`
-    uint64 [n] tell examples apart by their content at the source; `sums` int64 [n, channels, 2] are the sum of each
-    example's pixels and of their squares."""
+class RowsSide:
+    """`frame` has one row an example: the column `text`, or those of the table, as `storage/columns.py` types them.
+    `labels` are int32 [n] indices of class names, or float32 [n] targets of a regression; `ids` and `hashes` uint64 [n]
+    as for images; `groups` uint64 [n] are hashes of what keeps examples on one side, None where each is on its own."""
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    hashes: NDArray[np.uint64]
-    sums: NDArray[np.int64]
+    frame: pl.DataFrame
+    labels: NDArray[np.int32] | NDArray[np.float32]
     ids: str | Sequence[str]
+    hashes: NDArray[np.uint64]
+    groups: NDArray[np.uint64] | None = None
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """`kind` is "text" or "table", `task` "classification" or "regression" (which has no class names). `columns` are
+    those of a table; `label` is the column that is learnt."""
+
+    form: str
+    kind: str
+    task: str
+    label: str
+    columns: tuple[Column, ...]
+    class_names: tuple[str, ...]
+    sides: dict[str, RowsSide]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreparedSide:
+    """One side on disk. `inputs` are a memory map uint8 [n, height, width, channels] of images, or a frame of texts or
+    table rows; `labels` int32 (or float32) [n] a memory map; `hashes` uint64 [n] tell examples apart by their content
+    at the source; `sums` int64 [n, channels, 2] are the sum of each image's pixels and of their squares; `groups`
+    uint64 [n] tell which examples belong together."""
+
+    inputs: NDArray[np.uint8] | pl.DataFrame
+    labels: NDArray[np.int32] | NDArray[np.float32]
+    hashes: NDArray[np.uint64]
+    sums: NDArray[np.int64] | None
+    ids: str | Sequence[str]
+    groups: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,34 +135,69 @@ class Prepared:
     sides: dict[str, PreparedSide]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    kind: str = "image"
+    task: str = "classification"
+    label: str = ""
+    columns: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a model is told of its data. `image_shape` is (height, width, channels); `mean` and `std` are those of the
-    training pixels, one per channel, in units of 0 to 255."""
+    """What a model is told of its data. `input_shape` is the shape of one example as the network takes it: (height,
+    width, channels) of an image, (words,) of a text, (numbers,) of a table's row.
+
+    For images `mean` and `std` are those of the training pixels, one per channel, in units of 0 to 255. For texts and
+    tables `encoding` says how raw input becomes what the network takes (`layers/texts.py`, `layers/tables.py`), fitted
+    on the training split. A regression has no class names, and a `target`: mean and deviation of the training targets.
+    """
 
     kind: str
-    image_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    task: str = "classification"
+    target: tuple[float, float] | None = None
+    encoding: Mapping[str, Any] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Of images: (height, width, channels)."""
+        height, width, channels = self.input_shape
+        return height, width, channels
 
     @property
     def n_classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that the network gives for one example."""
+        return 1 if self.task == "regression" else self.n_classes
+
+    @property
+    def measure(self) -> str:
+        """What is told of training beside the loss: "accuracy", or "mae", the mean absolute error of a regression."""
+        return "mae" if self.task == "regression" else "accuracy"
+
+    @property
+    def noun(self) -> str:
+        """What its examples are called, in the plural."""
+        return {"image": "images", "text": "texts", "table": "rows"}[self.kind]
+
 
 @dataclass(frozen=True)
 class Split:
-    """One side. `images` uint8 [N, height, width, channels] and `labels` int32 [N] are memory maps of all that the
-    side's file holds; `rows` int64 [n] says which of them are in this split, in order."""
+    """One side. `inputs` [N, ...] as the network takes them (of images a memory map uint8 [N, height, width, channels])
+    and `labels` int32 (or float32) [N] are all that the side's file holds; `rows` int64 [n] says which of them are in
+    this split, in order. `raw` are texts or table rows as they were before their encoding; None for images."""
 
     name: str
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int32]
+    inputs: NDArray[Any]
+    labels: NDArray[Any]
     rows: NDArray[np.int64]
     ids: str | Sequence[str]
+    raw: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -128,15 +207,20 @@ class Split:
         row = int(self.rows[index])
         return f"{self.ids}/{row}" if isinstance(self.ids, str) else self.ids[row]
 
-    def label_array(self) -> NDArray[np.int32]:
-        """int32 [n]: the labels of this split, in order."""
+    def label_array(self) -> NDArray[Any]:
+        """int32 or float32 [n]: the labels of this split, in order."""
         return np.asarray(self.labels[self.rows])
+
+    def raw_inputs(self, indices: NDArray[np.int64]) -> NDArray[np.uint8] | pl.DataFrame:
+        """The split's examples of these numbers, as the whole model takes them: images, or a frame."""
+        rows = self.rows[indices]
+        return np.asarray(self.inputs[rows]) if self.raw is None else self.raw[rows.tolist()]
 
 
 @dataclass(frozen=True)
 class Dataset:
     """`splits` has "train", and "validation" and "test" unless they are empty. `fingerprint` is a hash of the content.
-    `notes` are lines for the user: what was seen, skipped or repaired."""
+    `notes` are lines for the user: what was seen, skipped or repaired. `label` is the column of the labels, of rows."""
 
     source: str
     form: str
@@ -145,3 +229,4 @@ class Dataset:
     fingerprint: str
     path: Path
     notes: tuple[str, ...] = field(default=())
+    label: str = ""

@@ -69,3 +69,31 @@ def describe(logits: NDArray[np.floating], labels: NDArray[np.integer], class_na
         "per_class": per_class(confusion, class_names),
         "confusion": confusion.tolist(),
     }
+
+
+def in_unit(
+    outputs: NDArray[np.floating], labels: NDArray[np.floating], target: tuple[float, float] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Predictions and targets of a regression, float32 [n] each, in the targets' own unit. `outputs` [n, 1] and
+    `labels` [n] are scaled; `target` is the mean and the deviation that they were scaled by."""
+    mean, std = target or (0.0, 1.0)
+    unscaled = [np.asarray(one, np.float64) * std + mean for one in (outputs[:, 0], labels)]
+    return unscaled[0].astype(np.float32), unscaled[1].astype(np.float32)
+
+
+def describe_regression(
+    predicted: NDArray[np.floating], targets: NDArray[np.floating], *, scale: float
+) -> dict[str, Any]:
+    """What evaluation.json says of one split of a regression: mean absolute error, root of the mean squared error, R2,
+    the share of the targets' variance that is explained, and the loss, the mean squared error in units of `scale`.
+    Both [n], in the targets' unit."""
+    errors = predicted.astype(np.float64) - targets
+    squared = float((errors**2).mean())
+    variance = float(np.var(targets.astype(np.float64)))
+    return {
+        "n": len(targets),
+        "mae": float(np.abs(errors).mean()),
+        "rmse": math.sqrt(squared),
+        "r2": 1.0 - squared / variance if variance else 0.0,
+        "loss": squared / scale**2,
+    }

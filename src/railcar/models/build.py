@@ -33,35 +33,29 @@ def scale_numbers(
 
 
 def build_model(
-    settings: dict[str, Any],
-    *,
-    image_shape: tuple[int, int, int],
-    n_classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    precision: str = "float32",
-    seed: int = 0,
+    settings: dict[str, Any], *, kind: str = "image", precision: str = "float32", seed: int = 0, **facts: Any
 ) -> keras.Model:
-    """A model from uint8 images [n, any, any, channels] to float32 logits [n, n_classes].
+    """A network from what stands for examples of `kind` to float32 logits [n, n_classes] (of a regression [n, 1]).
 
-    `settings` is the recipe's model node as a dict; `mean` and `std` are subtracted and divided by; `precision` is
-    float32, bfloat16 or float16: of the computation, variables are float32. Raises `RecipeError` when the image is too
-    small for the network.
+    `settings` is the recipe's model node as a dict; `precision` is float32, bfloat16 or float16: of the computation,
+    variables are float32. `facts` of the data are the builder's keywords: for images `image_shape`, `n_classes`, and
+    `mean` and `std`, which are subtracted and divided by. Raises `RecipeError` for a network of another kind, and when
+    an image is too small for it.
     """
     name = settings["name"]
-    options = {key: settings[key] for key in MODELS[name].keys if key in settings}
-    try:
-        return MODELS.load(name)(
-            image_shape=image_shape,
-            n_classes=n_classes,
-            mean=mean,
-            std=std,
-            dtype=POLICIES[precision],
-            seed=seed,
-            **options,
+    if MODELS[name].kind != kind:
+        known = ", ".join(one for one in MODELS if MODELS[one].kind == kind)
+        raise RecipeError(
+            f"model.name: {name} is a network for {MODELS[name].kind} data, and this is {kind} data",
+            hint=f"set model.name to one of: {known}",
         )
+    options = {key: settings[key] for key in MODELS[name].keys if settings.get(key) is not None}
+    try:
+        return MODELS.load(name)(dtype=POLICIES[precision], seed=seed, **facts, **options)
     except ValueError as error:
-        height, width, _ = image_shape
+        if kind != "image":
+            raise
+        height, width, _ = facts["image_shape"]
         raise RecipeError(
             f"model: {name} with these settings does not fit images of {height}x{width} pixels ({first_line(error)})",
             hint="use fewer model.filters, a smaller model.kernel_size, padding: same, or a larger data.image_size",

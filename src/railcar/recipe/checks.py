@@ -60,7 +60,7 @@ def _model_has_the_keys(recipe: Recipe) -> Iterator[Finding]:
     model = recipe.model
     if model.name not in MODELS:
         return
-    for_all = {"name", "mirror_average", "shift_average"}
+    for_all = {"name", "mirror_average", "shift_average"} if MODELS[model.name].kind == "image" else {"name"}
     for key in sorted(type(model).model_fields.keys() - for_all - set(MODELS[model.name].keys)):
         if getattr(model, key) != type(model).model_fields[key].default:
             yield Finding(

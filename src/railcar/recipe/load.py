@@ -22,6 +22,7 @@ from railcar.recipe.document import Path as KeyPath
 from railcar.recipe.faults import Finding, find_field, find_schema_faults, find_unwritable, unknown_key
 from railcar.recipe.reference import list_keys, nested_nodes
 from railcar.recipe.schema import Node, Recipe
+from railcar.registry import MODELS
 
 __all__ = [
     "bundled_recipes",
@@ -80,25 +81,47 @@ def read_recipe_text(path: Path) -> str:
 
 
 def recipe_to_yaml(recipe: Recipe, comments: Mapping[str, str] | None = None) -> str:
-    """Every key of `recipe` as YAML that loads back to an equal recipe; always the same text for the same recipe.
+    """`recipe` as YAML that loads back to an equal one; always the same text for the same recipe. Every key is there
+    that means something to its model and to data of the model's kind.
 
     `comments` are put behind their keys ("training.precision": "this CPU multiplies bfloat16 fastest").
     """
-    return "\n".join(_yaml_lines(recipe, (), dict(comments or {}))) + "\n"
+    return "\n".join(_yaml_lines(recipe, (), dict(comments or {}), _find_idle_keys(recipe))) + "\n"
 
 
-def _yaml_lines(node: Node, above: tuple[str, ...], comments: dict[str, str]) -> list[str]:
+def _find_idle_keys(recipe: Recipe) -> set[str]:
+    """Keys at their defaults which mean nothing here: settings of other networks, and of other kinds of data."""
+    name = recipe.model.name
+    if name not in MODELS:
+        return set()
+    entry = MODELS[name]
+    for_images = {"model.mirror_average", "model.shift_average", "data.image_size", "data.scale", "data.augment"}
+    for_rows = {"data.task", "data.drop", "data.columns", "data.group"}
+    others = {f"model.{key}" for key in type(recipe.model).model_fields if key not in (*entry.keys, "name")}
+    idle = (others - for_images) | (for_rows if entry.kind == "image" else for_images)
+    standard = Recipe()
+    return {key for key in idle if _look_up(recipe, key) == _look_up(standard, key)}
+
+
+def _look_up(recipe: Recipe, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(recipe, section), name)
+
+
+def _yaml_lines(node: Node, above: tuple[str, ...], comments: dict[str, str], idle: set[str]) -> list[str]:
     lines: list[str] = []
     for name in type(node).model_fields:
         value = getattr(node, name)
         path = (*above, name)
+        if dotted(path) in idle:
+            continue
         is_section = dotted(path) in list_keys() and list_keys()[dotted(path)].node is not None
         plain = value.model_dump() if isinstance(value, Node) and not is_section else value
         line = f"{'  ' * len(above)}{name}:" + ("" if is_section else f" {write_flow(plain)}")
         comment = " ".join(comments.get(dotted(path), "").split())
         lines.append(f"{line}  # {comment}" if comment else line)
         if is_section:
-            lines += _yaml_lines(value, path, comments)
+            lines += _yaml_lines(value, path, comments, idle)
     return lines
 
 

@@ -124,6 +124,8 @@ def _describe(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return f"one of {words}" if len(arguments) > 1 else words
     if origin is tuple:
         return _describe_tuple(arguments)
+    if origin is dict:
+        return f"names, and for each {_describe(arguments[1])}"
     if _is_node(annotation):
         fields = annotation.model_fields.items()
         return "`{" + ", ".join(f"{name}: {_example(field)}" for name, field in fields) + "}`"
@@ -138,7 +140,7 @@ def _example(field: FieldInfo) -> str:
 
 
 def _describe_tuple(arguments: tuple[Any, ...]) -> str:
-    item = _describe(arguments[0]).removeprefix("a ").replace("number", "numbers", 1)
+    item = _describe(arguments[0]).removeprefix("a ").replace("number", "numbers", 1).replace("text", "texts")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return f"a list of {item}"
     return f"a list of {len(arguments)} {item}"

@@ -49,10 +49,18 @@ class Data(Node):
 
     source: str = "mnist-sample"
     """A known set's name (`mnist`, `mnist-sample`), or the path of a folder, a CSV, an npz or a folder of IDX files."""
-    kind: Literal["image"] | None = None
+    kind: Literal["image", "text", "table"] | None = None
     """What the examples are; detected when absent."""
+    task: Literal["classification", "regression"] | None = None
+    """Whether classes are learnt, or a number (of tables); detected when absent."""
     label: str | None = None
-    """The column of the labels, for CSV; found when absent: one named label, class or target, else the first."""
+    """The column of the labels, for CSV, JSONL, Parquet and Arrow; found when absent and plain to see."""
+    drop: tuple[str, ...] = ()
+    """Columns of a table that are not learnt from."""
+    columns: dict[str, Literal["number", "category", "boolean", "date", "text"]] = {}
+    """What some columns are, where that should not be found out: `{age: number}`; `text` names the column of texts."""
+    group: str | None = None
+    """A column whose equal values keep their rows on one side, as a patient's or an author's name. Not learnt from."""
     image_size: tuple[Count, Count] | None = None
     """Height and width in pixels that images are resized to; the source's own when they agree."""
     validation: Share | None = 0.1
@@ -95,10 +103,12 @@ class Model(Node):
     """After each convolution and hidden dense layer."""
     global_pool: Literal["none", "max", "average"] = "none"
     """Reduce the last feature map to one value a channel, in place of flattening it."""
+    embedding: Count | None = None
+    """For texts and tables: width of the vectors that stand for words (64 when absent) or categories (8)."""
     dense: tuple[Count, ...] = ()
-    """Widths of the hidden dense layers between the convolutions and the output."""
+    """Widths of the hidden dense layers before the output."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of units dropped before the output, in training."""
+    """Share of units dropped before the output, in training; in `mlp` and `bag_of_words` after each dense layer."""
     initializer: Literal["glorot_uniform", "he_normal", "truncated_normal"] = "glorot_uniform"
     """How weights start; `truncated_normal` has a standard deviation of `initializer_std`."""
     initializer_std: Annotated[float, Field(gt=0)] = 0.1
@@ -209,8 +219,8 @@ class Training(Node):
     """Where the training images lie: in the computer's memory, or all of them in the GPU's. `auto`: in the GPU's when
     they fill less than a quarter of it."""
     deterministic: bool = False
-    """On a GPU, use only kernels that give the same bits each time, at a price; a CPU run does so anyway, with
-    the same `kernels`."""
+    """The same bits each time, at a price: on a GPU only kernels that give them, on a CPU `kernels: own`, so that
+    nothing depends on what was measured here before."""
     distribution: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
     """One training on several devices: `mirrored` on all GPUs of this machine, `multi_worker` in the processes that
     `TF_CONFIG` or `--workers` names. Each takes its share of every batch; `auto` uses what there is."""

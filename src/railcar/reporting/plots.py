@@ -26,8 +26,11 @@ _MAX_TITLE_NAME = 18
 _BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#c6dcec", "#5ba3cf", "#0072B2", "#00456e"])
 
 
-def plot_curves(metrics: Sequence[dict[str, Any]], path: Path, *, kept_step: int | None = None) -> None:
-    """Loss and accuracy over steps, of training and, where there is one, of validation; the step that was kept marked.
+def plot_curves(
+    metrics: Sequence[dict[str, Any]], path: Path, *, kept_step: int | None = None, measure: str = "accuracy"
+) -> None:
+    """Loss and accuracy (or, as `measure` says, the mean absolute error "mae") over steps, of training and, where there
+    is one, of validation; the step that was kept marked.
 
     `metrics`: rows of metrics.jsonl; keys that are absent or None are left out.
     """
@@ -35,17 +38,20 @@ def plot_curves(metrics: Sequence[dict[str, Any]], path: Path, *, kept_step: int
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     _draw_series(loss_axes, metrics, "loss", label="training", colour=BLUE)
     _draw_series(loss_axes, metrics, "val_loss", label="validation", colour=ORANGE, kept_step=kept_step)
-    _draw_series(accuracy_axes, metrics, "accuracy", label="training", colour=BLUE)
-    _draw_series(accuracy_axes, metrics, "val_accuracy", label="validation", colour=ORANGE, kept_step=kept_step)
+    _draw_series(accuracy_axes, metrics, measure, label="training", colour=BLUE)
+    _draw_series(accuracy_axes, metrics, f"val_{measure}", label="validation", colour=ORANGE, kept_step=kept_step)
     loss_axes.set_title("Loss (lower is better)", loc="left")
     if _spans_decades(metrics, "loss"):
         loss_axes.set_yscale("log")
         loss_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         loss_axes.yaxis.set_minor_locator(NullLocator())
         loss_axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    accuracy_axes.set_title("Accuracy (higher is better)", loc="left")
-    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
-    _cut_low_end(accuracy_axes, metrics)
+    if measure == "accuracy":
+        accuracy_axes.set_title("Accuracy (higher is better)", loc="left")
+        accuracy_axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
+        _cut_low_end(accuracy_axes, metrics)
+    else:
+        accuracy_axes.set_title("Mean absolute error (lower is better)", loc="left")
     for axes in (loss_axes, accuracy_axes):
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 2.5, 5, 10]))
@@ -102,6 +108,24 @@ def plot_confusion(confusion: NDArray[np.integer], class_names: Sequence[str], p
     axes.set_xlabel("the model said")
     axes.set_ylabel("it is")
     axes.set_title(_confusion_title(confusion, wrong, class_names, split), loc="left", fontsize=10.5)
+    _save(figure, path)
+
+
+def plot_predicted(
+    predicted: NDArray[np.floating], targets: NDArray[np.floating], path: Path, *, split: str = ""
+) -> None:
+    """What a regression said over what was right, a point an example; on the line both are equal. Both [n]."""
+    figure = _figure(5.6, 5.4)
+    axes = figure.subplots()
+    axes.scatter(targets, predicted, s=12, color=BLUE, alpha=min(1.0, 300 / max(len(targets), 1) + 0.15), linewidths=0)
+    low, high = (float(bound(np.concatenate([targets, predicted]))) for bound in (np.min, np.max))
+    axes.plot([low, high], [low, high], color=ORANGE, linewidth=1.4)
+    error = float(np.abs(predicted - targets).mean())
+    axes.set_title(f"{split or 'data'}: off by {error:.3g} on average, of {len(targets):,} examples", loc="left")
+    axes.set_xlabel("what is right")
+    axes.set_ylabel("what was said")
+    axes.grid(True, color="#e6e6e6", linewidth=0.8)
+    _clean(axes)
     _save(figure, path)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 def format_evaluation(evaluation: dict[str, Any]) -> str:
     """One line a split, and the classes that are told apart worst."""
+    if any("mae" in one for one in evaluation.values() if isinstance(one, dict)):
+        return _format_regression(evaluation)
     lines = [f"{'split':<12}{'accuracy':>9}  {'95% interval':<17}{'right':>16}{'loss':>9}"]
     for name in ("test", "validation", "train", "data"):
         if name in evaluation:
@@ -17,6 +19,16 @@ def format_evaluation(evaluation: dict[str, Any]) -> str:
         words = ", ".join(f"{row['class']} ({row['f1']:.3f})" for row in worst)
         lines.append(f"lowest F1: {words}; checkpoint {evaluation['checkpoint']}")
     return "\n".join(lines)
+
+
+def _format_regression(evaluation: dict[str, Any]) -> str:
+    lines = [f"{'split':<12}{'mean error':>12}{'root of squares':>18}{'R2':>9}{'n':>12}{'loss':>10}"]
+    for name in ("test", "validation", "train", "data"):
+        if name in evaluation:
+            one = evaluation[name]
+            figures = f"{one['mae']:>12.5g}{one['rmse']:>18.5g}{one['r2']:>9.4f}{one['n']:>12,}{one['loss']:>10.4f}"
+            lines.append(f"{name:<12}{figures}")
+    return "\n".join([*lines, f"checkpoint {evaluation['checkpoint']}"])
 
 
 def _format_split(name: str, values: dict[str, Any]) -> str:

@@ -44,6 +44,7 @@ class RunDir:
         self.manifest_path = self.path / "manifest.json"
         self.lock_path = self.path / ".lock"
         self.decisions_path = self.path / "decisions.json"
+        self.encoding_path = self.path / "encoding.json"
         self.splits_path = self.path / "splits.parquet"
         self.metrics_path = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"

@@ -138,7 +138,8 @@ def build_folder(target: Path) -> Iterator[Path]:
         try:
             yield folder
             for path in folder.iterdir():
-                sync_file(path)
+                if path.is_file():
+                    sync_file(path)
             sync_folder(folder)
             try:
                 folder.rename(target)

@@ -32,28 +32,33 @@ def compile_steps(
     average: WeightAverage | None = None,
     source: Any = None,
     replicas: Replicas | None = None,
+    dtype: str = "uint8",
+    unit: float | None = None,
 ) -> Steps:
     """A function of a chunk of n batches that makes n steps and returns (losses, hits): losses float32 [n] are mean
-    softmax cross entropies, hits float32 [n] numbers of right answers.
+    softmax cross entropies, hits float32 [n] numbers of right answers. With `unit`, the deviation that the targets of a
+    regression were scaled by, losses are mean squared errors, and hits sums of absolute errors in the targets' unit.
 
-    `batch_shape` is (batch, height, width, channels); `compile` is "eager", "graph" or "xla". n may differ from call
-    to call without a new trace. `label_smoothing` is the share of the target that is spread evenly over all classes
-    (Szegedy et al., 2016). `augment` (`training/augment.py`) needs chunks with draws. With `source`, a tensor uint8
-    [N, height, width, channels] on the device, chunks have rows of it in place of images. With `replicas` the batch is
-    this worker's part of the whole one, and losses and hits are those of the whole.
+    `batch_shape` is (batch, ...) of what the network takes, of `dtype`: (batch, height, width, channels) of images;
+    `compile` is "eager", "graph" or "xla". n may differ from call to call without a new trace. `label_smoothing` is the
+    share of the target that is spread evenly over all classes (Szegedy et al., 2016). `augment` (`training/augment.py`)
+    needs chunks with draws. With `source`, a tensor uint8 [N, height, width, channels] on the device, chunks have rows
+    of it in place of images. With `replicas` the batch is this worker's part of the whole one, and losses and hits are
+    those of the whole.
     """
+    compare = build_comparison(label_smoothing, unit)
     if replicas:
-        learn = _build_shared_learning(model, optimizer, label_smoothing, replicas, batch_shape[0], compile)
+        learn = _build_shared_learning(model, optimizer, compare, replicas, batch_shape[0], compile)
     else:
-        learn = _build_learning(model, optimizer, label_smoothing)
+        learn = _build_learning(model, optimizer, compare)
         if compile == "xla":
             learn = tf.function(learn, jit_compile=True)
 
     def on_replica(examples: Any, labels: Any, draws: Any) -> tuple[Any, Any]:
-        images = examples if source is None else tf.gather(source, examples)
+        inputs = examples if source is None else tf.gather(source, examples)
         if augment:
-            images = augment(images, *draws)
-        return learn(images, labels)
+            inputs = augment(inputs, *draws)
+        return learn(inputs, labels)
 
     def one_step(step: Any, examples: Any, labels: Any, draws: Any) -> tuple[Any, Any]:
         batch = (examples, labels, draws)
@@ -64,7 +69,8 @@ def compile_steps(
 
     if compile == "eager":
         return _as_arrays(_eager_steps(one_step), has_draws=augment is not None)
-    signature = _signature(batch_shape, by_row=source is not None, has_draws=augment is not None)
+    example_dtype, label_dtype = tf.as_dtype(dtype), tf.int32 if unit is None else tf.float32
+    signature = _signature(batch_shape, (example_dtype, label_dtype), source is not None, augment is not None)
     return _as_arrays(_graph_steps(one_step, signature), has_draws=augment is not None)
 
 
@@ -91,18 +97,35 @@ def fall_back(steps: Steps, build_other: Callable[[], Steps], explain: Callable[
     return call
 
 
+Compare = Callable[[Any, Any], tuple[Any, Any]]
+"""Labels [batch] and the network's outputs [batch, n_outputs] -> losses and hits, float32 [batch] each."""
+
+
+def build_comparison(label_smoothing: float, unit: float | None) -> Compare:
+    """How answers are measured: against classes, or with `unit` against the scaled targets of a regression."""
+
+    def compare_classes(labels: Any, logits: Any) -> tuple[Any, Any]:
+        right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+        return cross_entropy(labels, logits, label_smoothing), tf.cast(right, tf.float32)
+
+    def compare_numbers(labels: Any, outputs: Any) -> tuple[Any, Any]:
+        errors = outputs[:, 0] - labels
+        return tf.square(errors), tf.abs(errors) * unit
+
+    return compare_classes if unit is None else compare_numbers
+
+
 def _build_learning(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, compare: Compare
 ) -> Callable[..., tuple[Any, Any]]:
-    def learn(images: Any, labels: Any) -> tuple[Any, Any]:
+    def learn(inputs: Any, labels: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            loss = tf.reduce_mean(cross_entropy(labels, logits, label_smoothing))
+            losses, hits = compare(labels, model(inputs, training=True))
+            loss = tf.reduce_mean(losses)
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
-        right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
-        return loss, tf.reduce_sum(tf.cast(right, tf.float32))
+        return loss, tf.reduce_sum(hits)
 
     return learn
 
@@ -110,7 +133,7 @@ def _build_learning(
 def _build_shared_learning(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    label_smoothing: float,
+    compare: Compare,
     replicas: Replicas,
     n_rows: int,
     compile: str,
@@ -120,21 +143,20 @@ def _build_shared_learning(
     batch_size = n_rows * replicas.n_workers
     statistics = find_statistics(model)
 
-    def differentiate(images: Any, labels: Any) -> tuple[Any, Any, Any]:
+    def differentiate(inputs: Any, labels: Any) -> tuple[Any, Any, Any]:
         with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            loss = tf.reduce_sum(cross_entropy(labels, logits, label_smoothing)) / batch_size
+            losses, hits = compare(labels, model(inputs, training=True))
+            loss = tf.reduce_sum(losses) / batch_size
             scaled = optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, model.trainable_variables)
-        right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
-        return gradients, loss, tf.reduce_sum(tf.cast(right, tf.float32))
+        return gradients, loss, tf.reduce_sum(hits)
 
     if compile == "xla":
         # Without the sums: XLA does not compile those between machines.
         differentiate = tf.function(differentiate, jit_compile=True)
 
-    def learn(images: Any, labels: Any) -> tuple[Any, Any]:
-        gradients, loss, n_right = differentiate(images, labels)
+    def learn(inputs: Any, labels: Any) -> tuple[Any, Any]:
+        gradients, loss, n_right = differentiate(inputs, labels)
         shares = [variable.value / replicas.n_replicas for variable in statistics]
         *sums, loss, n_right = replicas.sum([*gradients, *shares, loss, n_right])
         for variable, value in zip(statistics, sums[len(gradients) :], strict=True):
@@ -184,14 +206,16 @@ def _graph_steps(one_step: Callable[..., Any], signature: list[tf.TensorSpec]) -
     return tf.function(run, input_signature=signature, autograph=False)
 
 
-def _signature(batch_shape: tuple[int, ...], *, by_row: bool, has_draws: bool) -> list[tf.TensorSpec]:
+def _signature(
+    batch_shape: tuple[int, ...], dtypes: tuple[Any, Any], by_row: bool, has_draws: bool
+) -> list[tf.TensorSpec]:
     batch = batch_shape[0]
-    examples = tf.TensorSpec([None, batch], tf.int32) if by_row else tf.TensorSpec([None, *batch_shape], tf.uint8)
+    examples = tf.TensorSpec([None, batch], tf.int32) if by_row else tf.TensorSpec([None, *batch_shape], dtypes[0])
     draws = [tf.TensorSpec([None, batch, 8], tf.float32), tf.TensorSpec([None, batch, 2], tf.int32)]
     return [
         tf.TensorSpec([], tf.int64),
         examples,
-        tf.TensorSpec([None, batch], tf.int32),
+        tf.TensorSpec([None, batch], dtypes[1]),
         *(draws if has_draws else []),
     ]
 
@@ -204,7 +228,7 @@ def _at(arrays: tuple[Any, ...], index: Any) -> tuple[Any, ...]:
 def _as_arrays(run: Callable[..., Any], *, has_draws: bool) -> Steps:
     def call(chunk: Chunk) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         draws = (chunk.draws.transforms, chunk.draws.boxes) if has_draws and chunk.draws else ()
-        losses, hits = run(np.int64(chunk.first_step), chunk.images, chunk.labels, *draws)
+        losses, hits = run(np.int64(chunk.first_step), chunk.inputs, chunk.labels, *draws)
         return losses.numpy(), hits.numpy()
 
     return call

@@ -49,8 +49,8 @@ def describe_memory() -> dict[str, float | None]:
     for line in _read(Path("/proc/meminfo")).splitlines():
         name, _, value = line.partition(":")
         sizes[name] = int(value.split()[0]) / 2**20 if value.split() else 0.0
-    limit = _first_number("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-    total = sizes.get("MemTotal")
+    limit = _cgroup_memory()
+    total = sizes.get("MemTotal") or _physical_memory_gb()
     limit_gb = limit / 2**30 if limit else None
     if limit_gb and total and limit_gb >= total:
         limit_gb = None
@@ -269,9 +269,27 @@ def _cgroup_quota() -> float | None:
     return granted / each if granted > 0 and each > 0 else None
 
 
-def _first_number(*paths: str) -> float | None:
-    """The first of the files that holds a number."""
-    return next((number for path in paths if (number := _number(_read(Path(path)).strip())) > 0), None)
+def _cgroup_memory(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Bytes that the control group of this process and those above it grant (version 2, then 1); None for no limit."""
+    limits = []
+    for line in _read(membership).splitlines() or ["0::/"]:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        folder = top / group.strip("/")
+        while folder == top or top in folder.parents:
+            limits.append(_number(_read(folder / name).strip()))
+            folder = folder.parent
+    return min((limit for limit in limits if limit > 0), default=None)
+
+
+def _physical_memory_gb() -> float | None:
+    """As systems without /proc say it (macOS)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (ValueError, OSError, AttributeError):
+        return None
 
 
 def _number(text: str) -> float:

@@ -1,8 +1,9 @@
 """Which kernels compute a network's gradients on this CPU: found by trying, once for each shape, and remembered.
 
 For each layer of `layers/tuned.py`, TensorFlow's own kernel for a gradient and a forward kernel that computes the same
-are timed in turns, on a part of the batch. What was found is kept in the cache by processor, versions and shape, so
-that the same training on the same machine computes with the same kernels, and rounds alike. Owns that file.
+are timed in turns, on the batch or on as much of it as the caches do not hold. What was found is kept in the cache by
+processor, versions and shape, so that the same training on the same machine computes with the same kernels, and rounds
+alike. Owns that file.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from railcar.layers.tuned import (
     differentiate_product_by_input,
 )
 from railcar.storage.local import cache_dir, write_atomic
+from railcar.storage.lock import LockHeld, hold_lock
 from railcar.training import hardware
 from railcar.training.runtime import Choice
 
@@ -41,6 +43,8 @@ _WORTH_IT = 0.9
 # A trial of a fiftieth of a second: with fewer rows the caches hold what they will not hold in training.
 _FLOP_OF_A_TRIAL = 2.5e9
 _N_TRIALS = 2
+# Of the user's, those that decide which kernels there are.
+_SETTINGS_OF_ONEDNN = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")
 
 
 def choose_kernels(
@@ -55,10 +59,11 @@ def choose_kernels(
     found, times = {}, [0.0, 0.0]
     with _remembered() as remembered:
         for layer, gradients in _find_gradients(model):
+            n_timed = _count_rows(layer, n_rows)
             for gradient in gradients:
-                key = _describe(layer, gradient, n_rows)
+                key = _describe(layer, gradient, n_timed)
                 if key not in remembered:
-                    remembered[key] = _time_gradient(layer, gradient, n_rows)
+                    remembered[key] = _time_gradient(layer, gradient, n_timed)
                 own_ms, forward_ms = remembered[key]
                 is_faster = forward_ms < _WORTH_IT * own_ms
                 times[0] += own_ms
@@ -103,6 +108,12 @@ def _find_gradients(model: keras.Model) -> Iterator[tuple[Any, tuple[str, ...]]]
         is_first = is_first and not layer.trainable_variables
 
 
+def _count_rows(layer: Any, n_rows: int) -> int:
+    """Of a batch, those that are timed: larger ones take longer and say the same."""
+    flop_per_row = 2.0 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
+    return max(1, min(n_rows, int(_FLOP_OF_A_TRIAL / flop_per_row)))
+
+
 def _describe(layer: Any, gradient: str, n_rows: int) -> str:
     """What the times depend on."""
     kind = f"convolution {layer.padding}" if hasattr(layer, "padding") else "dense"
@@ -111,11 +122,8 @@ def _describe(layer: Any, gradient: str, n_rows: int) -> str:
 
 
 def _time_gradient(layer: Any, gradient: str, n_rows: int) -> tuple[float, float]:
-    """Milliseconds (TensorFlow's kernel, forward kernel), each the best of a few, taken in turns, for as many rows of
-    the batch as make a short trial."""
+    """Milliseconds (TensorFlow's kernel, forward kernel), each the best of a few, taken in turns."""
     shape, outputs = layer.input.shape[1:], layer.output.shape[1:]
-    flop_per_row = 2.0 * math.prod(layer.kernel.shape) * math.prod(outputs[:-1])
-    n_rows = max(1, min(n_rows, int(_FLOP_OF_A_TRIAL / flop_per_row)))
     arguments = [
         tf.cast(tf.random.stateless_normal(one, (1, 2)), layer.compute_dtype)
         for one in ((n_rows, *shape), layer.kernel.shape, (n_rows, *outputs))
@@ -142,14 +150,17 @@ def _differentiate(layer: Any, gradient: str, arguments: list[Any], is_forward: 
 def _remembered() -> Iterator[dict[str, Any]]:
     """What was measured on this machine, from the cache; what is added is kept there. A cache that cannot be read or
     written is none."""
-    path = cache_dir() / "kernels.json"
-    documents = _read(path)
-    here = documents.setdefault(_describe_machine(), {})
+    path, machine = cache_dir() / "kernels.json", _describe_machine()
+    here = _read(path).get(machine, {})
     before = len(here)
     yield here
-    if len(here) > before:
-        with contextlib.suppress(RailcarError, OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    if len(here) == before:
+        return
+    with contextlib.suppress(RailcarError, OSError, LockHeld):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with hold_lock(path.with_suffix(".lock")):
+            documents = _read(path)  # another process may have measured meanwhile
+            documents[machine] = here | documents.get(machine, {})
             write_atomic(path, json.dumps(documents, indent=1).encode())
 
 
@@ -173,4 +184,5 @@ def _describe_machine() -> str:
     # The variable is TensorFlow's; it does not tell what it made of it.
     asked = tf.config.threading.get_intra_op_parallelism_threads() or os.environ.get("TF_NUM_INTRAOP_THREADS")
     n_threads = asked or f"{hardware.count_cores()[1]:g}"
-    return f"{hardware.cpu_model()}, {n_threads} threads, TensorFlow {tf.__version__}"
+    settings = [f"{name}={os.environ[name]}" for name in _SETTINGS_OF_ONEDNN if name in os.environ]
+    return ", ".join([hardware.cpu_model(), f"{n_threads} threads", f"TensorFlow {tf.__version__}", *settings])

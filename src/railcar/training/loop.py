@@ -32,7 +32,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from railcar.data.augment import Augmentation
-from railcar.data.pipeline import Batches, Chunk, prefetch
+from railcar.data.pipeline import DTYPES, Batches, Chunk, prefetch
 from railcar.data.types import Dataset, Split
 from railcar.errors import TrainingError, WorkerLost
 from railcar.recipe.schema import Recipe
@@ -54,14 +54,16 @@ from railcar.training.summaries import Summaries
 _TAGS = {
     "loss": "train/loss",
     "accuracy": "train/accuracy",
+    "mae": "train/mae",
     "val_loss": "validation/loss",
     "val_accuracy": "validation/accuracy",
+    "val_mae": "validation/mae",
     "learning_rate": "learning_rate",
     "examples_per_s": "examples_per_s",
 }
 
 Measure = Callable[[Split], dict[str, float]]
-"""A split, through the model in training -> {"loss": ..., "accuracy": ...}."""
+"""A split, through the model in training -> {"loss": ..., "accuracy": ...}; a regression has "mae" in its place."""
 
 
 @dataclass
@@ -69,22 +71,22 @@ class Window:
     """What the steps since the last row of metrics.jsonl returned; part of a checkpoint, so that rows are exact."""
 
     losses: list[float] = field(default_factory=list)
-    n_right: float = 0.0
+    hits: float = 0.0
     seconds: float = 0.0
 
-    def add(self, loss: float, n_right: float, seconds: float) -> None:
+    def add(self, loss: float, hits: float, seconds: float) -> None:
         self.losses.append(loss)
-        self.n_right += n_right
+        self.hits += hits
         self.seconds += seconds
 
     def clear(self) -> None:
-        self.losses, self.n_right, self.seconds = [], 0.0, 0.0
+        self.losses, self.hits, self.seconds = [], 0.0, 0.0
 
-    def to_row(self, batch_size: int) -> dict[str, float]:
+    def to_row(self, batch_size: int, measure: str) -> dict[str, float]:
         n_examples = len(self.losses) * batch_size
         return {
             "loss": float(np.mean(self.losses)),
-            "accuracy": self.n_right / n_examples,
+            measure: self.hits / n_examples,
             "examples_per_s": round(n_examples / max(self.seconds, 1e-9), 1),
         }
 
@@ -137,10 +139,10 @@ class Training:
         return self.replicas is None or self.replicas.is_chief
 
     @property
-    def sample_images(self) -> np.ndarray:
-        """uint8 [at most 32, height, width, channels]: the fixed batch whose activations are drawn."""
+    def sample_inputs(self) -> np.ndarray:
+        """[at most 32, ...]: the fixed batch whose activations are drawn."""
         split = self.dataset.splits["train"]
-        return np.asarray(split.images[split.rows[:32]])
+        return np.asarray(split.inputs[split.rows[:32]])
 
     @property
     def groups(self) -> dict[str, Any]:
@@ -149,7 +151,8 @@ class Training:
 
     @property
     def augmentation(self) -> Augmentation | None:
-        return read_augmentation(self.recipe, self.dataset.features.image_shape)
+        features = self.dataset.features
+        return read_augmentation(self.recipe, features.image_shape) if features.kind == "image" else None
 
 
 def run_training(
@@ -170,7 +173,9 @@ def run_training(
     try:
         with (
             signals.deferred(),
-            training.reporter.bar(n_steps=plan.n_steps, first_step=progress.step) as bar,
+            training.reporter.bar(
+                n_steps=plan.n_steps, first_step=progress.step, noun=training.dataset.features.noun
+            ) as bar,
             saver,
         ):
             recorder = Recorder(training, bar, saver) if training.is_chief else Follower(training)
@@ -241,12 +246,14 @@ def _build_steps(training: Training, compile: str) -> Steps:
     return compile_steps(
         training.model,
         training.optimizer,
-        batch_shape=(training.recipe.training.batch_size // n_workers, *features.image_shape),
+        batch_shape=(training.recipe.training.batch_size // n_workers, *features.input_shape),
+        dtype=DTYPES[features.kind],
+        unit=features.target[1] if features.target else None,
         compile=compile,
         label_smoothing=training.recipe.training.label_smoothing,
         augment=build_augment(augmentation, features.mean) if augmentation else None,
         average=training.average,
-        source=tf.constant(np.asarray(training.dataset.splits["train"].images)) if training.rows_only else None,
+        source=tf.constant(np.asarray(training.dataset.splits["train"].inputs)) if training.rows_only else None,
         replicas=replicas,
     )
 
@@ -290,7 +297,7 @@ class Follower:
 class Recorder:
     """Turns what a chunk of steps returned into records, and validates and saves when it is time.
 
-    Its clock runs from its making: `seconds_training` is all of the time since, whatever it went into. The images a
+    Its clock runs from its making: `seconds_training` is all of the time since, whatever it went into. The examples a
     second of a row are those of the steps themselves, waiting for data included, validation and saving left out.
     """
 
@@ -304,7 +311,8 @@ class Recorder:
         self._started = self._recorded = time.perf_counter()
 
     def record(self, losses: NDArray[np.float32], hits: NDArray[np.float32]) -> None:
-        """`losses` and `hits` [n]: mean loss and number of right answers of each of the last n steps."""
+        """`losses` and `hits` [n]: mean loss and number of right answers (or sum of errors) of each of the last n
+        steps."""
         progress, plan = self._training.progress, self._training.plan
         if (bad := find_bad_loss(losses)) is not None:
             self._recent.extend(losses[:bad].tolist())
@@ -312,9 +320,9 @@ class Recorder:
         self._recent.extend(losses.tolist())
         seconds = time.perf_counter() - self._recorded
         plan.learn_duration(len(losses), seconds)
-        for loss, n_right in zip(losses.tolist(), hits.tolist(), strict=True):
+        for loss, n_hits in zip(losses.tolist(), hits.tolist(), strict=True):
             progress.step += 1
-            self._window.add(loss, n_right, seconds / len(losses))
+            self._window.add(loss, n_hits, seconds / len(losses))
             if plan.is_log(progress.step) or plan.is_validation(progress.step):
                 self._write_row()
         if plan.is_checkpoint(progress.step) or progress.best.step == progress.step:
@@ -348,8 +356,8 @@ class Recorder:
         """One line of metrics.jsonl, validated if it is time; the window begins anew."""
         training, progress = self._training, self._training.progress
         step = progress.step
-        row = self._window.to_row(training.recipe.training.batch_size)
-        self._bar.update(step, loss=row["loss"], accuracy=row["accuracy"], examples_per_s=row["examples_per_s"])
+        row = self._window.to_row(training.recipe.training.batch_size, training.dataset.features.measure)
+        self._bar.update(step, row)
         self._window.clear()
         if training.plan.is_validation(step):
             row |= self._validate(step)
@@ -366,7 +374,7 @@ class Recorder:
     def _validate(self, step: int) -> dict[str, float]:
         training = self._training
         if training.summaries:
-            training.summaries.activations(training.model, training.sample_images, step)
+            training.summaries.activations(training.model, training.sample_inputs, step)
             training.summaries.weights(training.model, step)
         if "validation" not in training.dataset.splits:
             return {}
@@ -376,8 +384,8 @@ class Recorder:
         node, progress = training.recipe.training, training.progress
         mark = " (best)" if progress.best.improves(step, values) else ""
         progress.ending.note(values, early_stop=node.early_stop, stop_at=node.stop_at)
+        told = f"accuracy {values['val_accuracy']:.2%}" if "val_accuracy" in values else f"mae {values['val_mae']:.4g}"
         training.reporter.say(
-            f"  step {step:>6}/{training.plan.n_steps}  "
-            f"val loss {values['val_loss']:.4f}  val accuracy {values['val_accuracy']:.2%}{mark}"
+            f"  step {step:>6}/{training.plan.n_steps}  val loss {values['val_loss']:.4f}  val {told}{mark}"
         )
         return values

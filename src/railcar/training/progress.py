@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -57,9 +57,9 @@ class Reporter:
             self._console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
-    def bar(self, *, n_steps: int, first_step: int) -> Iterator[TrainingBar]:
-        """The bar of a training; lines said meanwhile appear above it."""
-        bar = TrainingBar(self, n_steps=n_steps, first_step=first_step, live=self._console.is_terminal)
+    def bar(self, *, n_steps: int, first_step: int, noun: str = "images") -> Iterator[TrainingBar]:
+        """The bar of a training on what is called `noun`; lines said meanwhile appear above it."""
+        bar = TrainingBar(self, n_steps=n_steps, first_step=first_step, noun=noun, live=self._console.is_terminal)
         try:
             yield bar
         finally:
@@ -109,8 +109,9 @@ class TrainingBar:
 
     _PLAIN_EVERY_S = 10.0
 
-    def __init__(self, reporter: Reporter, *, n_steps: int, first_step: int, live: bool) -> None:
+    def __init__(self, reporter: Reporter, *, n_steps: int, first_step: int, noun: str, live: bool) -> None:
         self._reporter = reporter
+        self._rate = "img/s" if noun == "images" else f"{noun}/s"
         self._n_steps = n_steps
         self._started = self._printed = time.monotonic()
         self._first_step = first_step
@@ -131,9 +132,10 @@ class TrainingBar:
             TimeRemainingColumn(compact=True),
         )
 
-    def update(self, step: int, *, loss: float, accuracy: float, examples_per_s: float) -> None:
-        """Show the state after `step` steps; `accuracy` from 0 to 1."""
-        facts = f"loss {loss:.3f} acc {accuracy:.1%} {examples_per_s:,.0f} img/s"
+    def update(self, step: int, row: Mapping[str, float]) -> None:
+        """Show the state after `step` steps: `row` has loss, accuracy (0 to 1) or mae, and examples_per_s."""
+        told = f"acc {row['accuracy']:.1%}" if "accuracy" in row else f"mae {row['mae']:.3g}"
+        facts = f"loss {row['loss']:.3f} {told} {row['examples_per_s']:,.0f} {self._rate}"
         if self._progress:
             self._progress.update(self._task, completed=step, facts=facts)
         elif time.monotonic() - self._printed >= self._PLAIN_EVERY_S:

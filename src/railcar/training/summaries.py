@@ -54,14 +54,14 @@ class Summaries:
         with self._writer.as_default(step=step):
             tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
-    def activations(self, model: keras.Model, images: NDArray[np.uint8], step: int) -> None:
-        """Of each layer's output for `images` (uint8 [n, height, width, channels], the first 64 of them): a histogram
-        and the share of values that are zero. Layers inside a model inside the model are left out."""
-        names, compute = self._watch(model, images.shape[1:])
+    def activations(self, model: keras.Model, inputs: NDArray[Any], step: int) -> None:
+        """Of each layer's output for `inputs` ([n, ...] as the model takes them, the first 64 of them): a histogram and
+        the share of values that are zero. Layers inside a model inside the model are left out."""
+        names, compute = self._watch(model, inputs)
         if not names:
             return
         with self._writer.as_default(step=step):
-            for name, values in zip(names, compute(tf.constant(images[:_MAX_IMAGES])), strict=True):
+            for name, values in zip(names, compute(tf.constant(inputs[:_MAX_IMAGES])), strict=True):
                 flat = np.asarray(values).ravel()
                 _write_histogram(f"activations/{name}", flat)
                 tf.summary.scalar(f"sparsity/{name}", 1.0 - np.count_nonzero(flat) / max(flat.size, 1))
@@ -109,18 +109,20 @@ class Summaries:
     def close(self) -> None:
         self._writer.close()
 
-    def _watch(self, model: keras.Model, image_shape: tuple[int, ...]) -> tuple[list[str], Any]:
-        """Names of layers, and a compiled function from images to their outputs in float32, compiled once a model."""
+    def _watch(self, model: keras.Model, like: NDArray[Any]) -> tuple[list[str], Any]:
+        """Names of layers, and a compiled function from inputs to their outputs in float32, compiled once a model."""
         if model is not self._seen_model:
             outputs = _float_outputs(model)
             compute = None
             if outputs:
                 inner = keras.Model(model.input, list(outputs.values()))
 
-                def call(images: Any) -> list[Any]:
-                    return [tf.cast(values, tf.float32) for values in inner(images, training=False)]
+                def call(inputs: Any) -> list[Any]:
+                    # a model with a single output gives no list
+                    values = inner(inputs, training=False)
+                    return [tf.cast(one, tf.float32) for one in (values if isinstance(values, list) else [values])]
 
-                signature = [tf.TensorSpec((None, *image_shape), tf.uint8)]
+                signature = [tf.TensorSpec((None, *like.shape[1:]), like.dtype)]
                 traced: Any = tf.function(call, input_signature=signature, autograph=False)
                 compute = traced.get_concrete_function()
             self._watched = (list(outputs), compute)

@@ -52,11 +52,19 @@ def _keep_memory() -> None:
     as the operation that fills them. More than the machine has is then an error of TensorFlow's, where the kernel would
     end the process. Both settings are read when TensorFlow starts; a user's own stay.
     """
-    os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
+    for name, value in memory_settings().items():
+        os.environ.setdefault(name, value)
+
+
+def memory_settings(n_processes: int = 1) -> dict[str, str]:
+    """Environment variables of each of so many processes that share this machine's memory; none where its size is
+    unknown."""
     memory = describe_memory()
     known = [size for size in (memory["limit_gb"], memory["total_gb"]) if size]
-    if known:
-        os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(int(min(known) * 1024 * _SHARE_OF_MEMORY)))
+    if not known:
+        return {}
+    limit_mb = int(min(known) * 1024 * _SHARE_OF_MEMORY / n_processes)
+    return {"TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPU_BFC_MEM_LIMIT_IN_MB": str(limit_mb)}
 
 
 def _check_processor(flags: frozenset[str]) -> None:

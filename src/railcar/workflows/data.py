@@ -1,19 +1,42 @@
-"""Opening the data that a recipe names, with a progress bar while it is read for the first time."""
+"""Opening the data that a recipe names, with a progress bar while it is read for the first time; texts and rows are
+encoded for the network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from railcar.data.prepare import open_arrays, open_dataset
-from railcar.data.types import Dataset
+from railcar.data.types import Dataset, Features
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
 from railcar.training.progress import Reporter
 from railcar.workflows.inputs import ARRAYS, Arrays
 
 
-def open_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter) -> Dataset:
-    """The recipe's data, prepared, memory-mapped and split. Raises `NotFound` and `DataError`."""
+def open_data(
+    recipe: Recipe, arrays: Arrays | None, reporter: Reporter, *, features: Features | None = None
+) -> Dataset:
+    """The recipe's data, prepared, split, and as the network takes it; `features` are those of a run that is measured,
+    else they are found in the training split. TensorFlow is imported for texts and rows. Raises `NotFound` and
+    `DataError`."""
+    return encode(read_data(recipe, arrays, reporter), features, reporter)
+
+
+def encode(dataset: Dataset, features: Features | None, reporter: Reporter) -> Dataset:
+    """`dataset` as the network takes it."""
+    if dataset.features.kind == "image":
+        return dataset
+    from railcar.data.encode import encode_dataset
+    from railcar.training.tensorflow import import_tensorflow
+
+    with reporter.working("loading TensorFlow"):
+        import_tensorflow(needed_for="texts and tables")
+    with reporter.working("encoding"):
+        return encode_dataset(dataset, features)
+
+
+def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter) -> Dataset:
+    """The recipe's data, prepared and split; texts and rows raw. Imports no TensorFlow."""
     node = recipe.data
     validation, test = _plain(node.validation), _plain(node.test)
     with reporter.reading_bar() as progress:
@@ -41,6 +64,11 @@ def open_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter) -> Data
             max_bad=node.max_bad,
             label=node.label,
             progress=progress,
+            kind=node.kind,
+            task=node.task,
+            drop=node.drop,
+            columns=node.columns,
+            group=node.group,
         )
 
 

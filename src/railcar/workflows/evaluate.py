@@ -19,7 +19,7 @@ from railcar.runs.index import find_run, read_evaluation
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.training.progress import Reporter
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
-from railcar.workflows.data import open_data
+from railcar.workflows.data import encode, open_data, read_data
 from railcar.workflows.inputs import resolve_input
 from railcar.workflows.look import Look
 from railcar.workflows.recorded import check_same_data, read_features, read_recipe
@@ -64,7 +64,7 @@ def evaluate(
         measured = _open_own(found, recipe, reporter) if data is None else _open_other(found, data, reporter)
         shown = _choose_split(measured, split)
         where = measured.source if data is not None else f"its {shown.name} split"
-        reporter.say(f"measuring {found.name} on {where}: {len(shown):,} images")
+        reporter.say(f"measuring {found.name} on {where}: {len(shown):,} {measured.features.noun}")
     import_tensorflow(needed_for="evaluating")
     with quiet_stderr():
         from railcar.workflows.results import Finished, write_run_artifact
@@ -98,9 +98,10 @@ def _choose_checkpoint(recipe: Recipe, checkpoint: str | int | None) -> str | No
 
 def _open_own(run: RunDir, recipe: Recipe, reporter: Reporter) -> Dataset:
     """The data that the run was trained on; `RunError` when it has changed since."""
-    dataset = open_data(recipe, None, reporter)
+    features = read_features(run)
+    dataset = open_data(recipe, None, reporter, features=features)
     check_same_data(run, dataset)
-    return replace(dataset, features=read_features(run))
+    return replace(dataset, features=features)
 
 
 def _choose_split(dataset: Dataset, split: str | None) -> Split:
@@ -123,23 +124,39 @@ def _open_other(run: RunDir, data: Any, reporter: Reporter) -> Dataset:
     """Other data as the run's model needs it: its image size, its class names in its order."""
     features = read_features(run)
     given = resolve_input(data)
-    node = given.recipe.data.model_copy(
-        update={"validation": None, "test": None, "image_size": features.image_shape[:2]}
-    )
-    other = open_data(given.recipe.model_copy(update={"data": node}), given.arrays, reporter)
+    update: dict[str, Any] = {"validation": None, "test": None}
+    if features.kind == "image":
+        update["image_size"] = features.image_shape[:2]
+    else:
+        own = read_recipe(run).data
+        about = run.read_manifest()["data"]
+        columns = {one["name"]: one["type"] for one in (features.encoding or {}).get("columns", ())}
+        update |= {"kind": features.kind, "task": features.task, "columns": columns, "label": about["label"]}
+        update |= {"drop": own.drop, "group": None}
+    node = given.recipe.data.model_copy(update=update)
+    read = read_data(given.recipe.model_copy(update={"data": node}), given.arrays, reporter)
+    if read.features.kind != features.kind:
+        raise DataError(
+            f"{read.source}: {read.features.noun}, and the model was trained on {features.noun}",
+            hint="give data of the kind that it was trained on",
+        )
+    other = encode(read, features, reporter)
+    if features.task == "regression":
+        return replace(other, features=features)
     names = features.class_names
-    unknown = [name for name in other.features.class_names if name not in names]
+    found = read.features.class_names
+    unknown = [name for name in found if name not in names]
     if unknown:
         raise DataError(
             f"{other.source}: the class {unknown[0]!r} is not one that the model was trained on",
             hint=f"its classes are: {', '.join(names[:10])}",
         )
-    if other.features.image_shape != features.image_shape:
+    if features.kind == "image" and read.features.image_shape != features.image_shape:
         raise DataError(
-            f"{other.source}: images of {other.features.image_shape} do not fit the model, which takes "
+            f"{other.source}: images of {read.features.image_shape} do not fit the model, which takes "
             f"{features.image_shape} (height, width, channels)",
             hint="convert the images to what the model was trained on",
         )
-    mapping = np.array([names.index(name) for name in other.features.class_names], np.int32)
+    mapping = np.array([names.index(name) for name in found], np.int32)
     splits = {name: replace(one, labels=mapping[np.asarray(one.labels)]) for name, one in other.splits.items()}
     return replace(other, splits=splits, features=features)

@@ -84,7 +84,7 @@ def _on_one_device(given: Input) -> Input:
 def _sweep(job: Job, reporter: Reporter) -> Found | None:
     import numpy as np
 
-    from railcar.data.pipeline import Batches
+    from railcar.data.pipeline import DTYPES, Batches
     from railcar.training.augment import build_augment, read_augmentation
     from railcar.training.compiled import compile_steps
     from railcar.training.find_rate import Sweep, has_diverged, read_rate
@@ -94,12 +94,14 @@ def _sweep(job: Job, reporter: Reporter) -> Found | None:
     node = job.recipe.training
     sweep = Sweep(first=_FIRST, last=_LAST, n_steps=n_steps, peak=node.optimizer.learning_rate)
     features = job.dataset.features
-    augmentation = read_augmentation(job.recipe, features.image_shape)
+    augmentation = read_augmentation(job.recipe, features.image_shape) if features.kind == "image" else None
     set_whitening(job)
     steps = compile_steps(
         job.model,
         build_optimizer_for(job, sweep),
-        batch_shape=(node.batch_size, *features.image_shape),
+        batch_shape=(node.batch_size, *features.input_shape),
+        dtype=DTYPES[features.kind],
+        unit=features.target[1] if features.target else None,
         compile=job.runtime.compile.value,
         label_smoothing=node.label_smoothing,
         augment=build_augment(augmentation, features.mean) if augmentation else None,
@@ -107,13 +109,13 @@ def _sweep(job: Job, reporter: Reporter) -> Found | None:
     split = job.dataset.splits["train"]
     batches = Batches(split, node.batch_size, job.recipe.seed, job.recipe.data.shuffle, augmentation=augmentation)
     losses, started = np.empty(0), time.perf_counter()
-    with reporter.bar(n_steps=n_steps, first_step=0) as bar:
+    with reporter.bar(n_steps=n_steps, first_step=0, noun=features.noun) as bar:
         for step in range(0, n_steps, _STEPS_PER_CALL):
             found, hits = steps(batches.chunk(step, _STEPS_PER_CALL))
             losses = np.concatenate([losses, found.astype(np.float64)])
-            accuracy = float(hits.mean()) / node.batch_size
             rate = len(losses) * node.batch_size / (time.perf_counter() - started)
-            bar.update(len(losses), loss=float(found[-1]), accuracy=accuracy, examples_per_s=rate)
+            row = {features.measure: float(hits.mean()) / node.batch_size, "examples_per_s": rate}
+            bar.update(len(losses), {"loss": float(found[-1]), **row})
             if has_diverged(losses):
                 break
     rates = np.array([sweep.value_at(step) for step in range(len(losses))])

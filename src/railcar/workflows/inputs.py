@@ -12,17 +12,22 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from railcar.errors import DataError, NotFound, UsageError
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
-from railcar.registry import DATASETS
+from railcar.registry import DATASETS, MODELS
 from railcar.storage.local import expand_home
+
+if TYPE_CHECKING:
+    from railcar.data.types import Features
 
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
 ARRAYS = "arrays"
+FOLDER = "folder"
+"""Stands for the column of the labels where folders name them."""
 
 
 @dataclass(frozen=True)
@@ -186,12 +191,50 @@ class Chosen:
         return tuple(value) if isinstance(value, list) else value
 
 
-def choose_defaults(asked: Recipe, *, image_shape: tuple[int, int, int], n_train: int) -> Chosen:
-    """A network and a length of training that suit images of `image_shape` (height, width, channels).
+def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
+    """A network and a length of training that suit the data; `label` is the column that is learnt, of rows. `asked` is
+    the recipe as far as the user gave it: a length or a batch size of his own decides the warm-up."""
+    if features.kind == "image":
+        return _choose_for_images(asked, image_shape=features.image_shape, n_train=n_train)
+    return _choose_for_rows(asked, features, label=label, n_train=n_train)
 
-    `asked` is the recipe as far as the user gave it: a length or a batch size of his own decides the warm-up.
-    Blocks halve the image until about 4 to 7 pixels are left; small sets get smaller batches and more epochs.
-    """
+
+def _choose_for_rows(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
+    """Small networks, which learn texts and tables in seconds: many passes over few rows, few over many."""
+    is_text = features.kind == "text"
+    batch_size = 16 if n_train < 500 else 64 if n_train < 5000 else 256
+    most_epochs, rows = (12, 200_000) if is_text else (60, 400_000)
+    epochs = min(max(round(rows / max(n_train, 1)), 4), most_epochs)
+    own = asked.training.model_fields_set
+    own_batch_size = asked.training.batch_size if "batch_size" in own else batch_size
+    n_steps = asked.training.steps or max(1, round(n_train / own_batch_size * (asked.training.epochs or epochs)))
+    optimizer = {
+        "name": "adamw",
+        "learning_rate": 5e-3 if is_text else 2e-3,
+        "schedule": "cosine",
+        "warmup_steps": min(n_steps // 10, 500),
+        "weight_decay": 0.01,
+    }
+    settings = {
+        "model": {"name": "bag_of_words", "dropout": 0.5}
+        if is_text
+        else {"name": "mlp", "dense": [128, 64], "dropout": 0.2},
+        "training": {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "best": "val_loss"},
+        "data": {"kind": features.kind, "task": features.task},
+    }
+    if asked.data.label is None and label != FOLDER:
+        settings["data"]["label"] = label
+    reasons = {
+        "model.name": f"{features.kind} data: {MODELS[settings['model']['name']].summary}",
+        "training.batch_size": f"{n_train:,} training {features.noun}",
+        "training.epochs": f"about {rows:,} {features.noun} in all, at least 4 and at most {most_epochs} passes",
+    }
+    return Chosen(settings, reasons)
+
+
+def _choose_for_images(asked: Recipe, *, image_shape: tuple[int, int, int], n_train: int) -> Chosen:
+    """Blocks halve the image (height, width, channels) until about 4 to 7 pixels are left; small sets get smaller
+    batches and more epochs."""
     side = min(image_shape[:2])
     n_blocks = min(max(int(math.log2(max(side, 8) / 4)), 1), 5)
     filters = [min(32 * 2**block, 128) for block in range(n_blocks)]
@@ -246,7 +289,7 @@ def complete_recipe(given: Input, chosen: Chosen) -> Recipe:
         training["best"] = "last"
     settings = {
         "name": asked.name,
-        "data": {"source": asked.data.source, **given.taken.get("data", {})},
+        "data": {"source": asked.data.source, **chosen.settings.get("data", {}), **given.taken.get("data", {})},
         "model": given.taken.get("model", chosen.settings["model"]),
         "training": {**training, "optimizer": optimizer},
     }

@@ -5,6 +5,7 @@ Owns what is decided, and the words for it. Writes nothing.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,18 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from railcar.errors import RecipeError
-from railcar.recipe.schema import Recipe
-from railcar.registry import DATASETS, check_installed
+from railcar.recipe.schema import Augment, Recipe
+from railcar.registry import DATASETS, MODELS, check_installed
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.training.schedule import StepPlan, build_plan
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.inputs import Input, choose_defaults, complete_recipe
 
 if TYPE_CHECKING:
-    from railcar.data.types import Dataset
+    from railcar.data.types import Dataset, Features
     from railcar.training.distribute import Replicas
     from railcar.training.progress import Reporter
     from railcar.training.runtime import Choice, Runtime
+
+
+_MAX_NAMED = 8
 
 
 @dataclass
@@ -68,7 +72,7 @@ def prepare_job(
     recipe, reasons = given.recipe, {}
     n_train = len(dataset.splits["train"])
     if not given.is_complete:
-        chosen = choose_defaults(given.recipe, image_shape=dataset.features.image_shape, n_train=n_train)
+        chosen = choose_defaults(given.recipe, dataset.features, label=dataset.label, n_train=n_train)
         recipe = complete_recipe(given, chosen)
         reasons = {key: reason for key, reason in chosen.reasons.items() if look_up(recipe, key) == chosen.value(key)}
         if given.taken:
@@ -89,7 +93,7 @@ def prepare_job(
             **modes,
             steps_per_call=node.steps_per_call,
             data_on=node.data_on,
-            data_bytes=dataset.splits["train"].images.nbytes,
+            data_bytes=dataset.splits["train"].inputs.nbytes,
             deterministic=node.deterministic,
         )
         if replicas and node.compile == "auto" and runtime.compile.value == "xla":
@@ -102,8 +106,9 @@ def prepare_job(
         kernels = _choose_kernels(recipe, runtime, model, resumed, replicas)
     steps_per_call = runtime.steps_per_call.value
     plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call
-    scale = Choice(*choose_scale(recipe.data.scale, dataset.features.mean))
-    choices = {**runtime.choices(), **({"training.kernels": kernels} if kernels else {}), "data.scale": scale}
+    choices = {**runtime.choices(), **({"training.kernels": kernels} if kernels else {})}
+    if dataset.features.kind == "image":
+        choices["data.scale"] = Choice(*choose_scale(recipe.data.scale, dataset.features.mean))
     if replicas or recipe.training.distribution != "auto":  # one device has nothing to choose between
         choices["training.distribution"] = distribution
     return Job(recipe, dataset, runtime, plan, model, choices, reasons, replicas=replicas)
@@ -121,7 +126,8 @@ def _choose_kernels(
         decisions = (read_json(resumed.decisions_path) or {}) if resumed else None
         choice = choose_kernels(
             model,
-            recipe.training.kernels,
+            # with another cache, other kernels could be the faster ones, and round differently
+            "own" if recipe.training.deterministic else recipe.training.kernels,
             device=runtime.device.value,
             compile=runtime.compile.value,
             n_rows=recipe.training.batch_size // (replicas.n_replicas if replicas else 1),
@@ -153,7 +159,7 @@ def _distribute(recipe: Recipe, joined: Replicas | None, *, is_resumed: bool) ->
 
 def _build_plan(recipe: Recipe, dataset: Dataset) -> StepPlan:
     node = recipe.training
-    height, width, channels = dataset.features.image_shape
+    numbers = dataset.splits["train"].inputs
     return build_plan(
         n_train=len(dataset.splits["train"]),
         batch_size=node.batch_size,
@@ -163,7 +169,7 @@ def _build_plan(recipe: Recipe, dataset: Dataset) -> StepPlan:
         checkpoint_every=node.checkpoint_every,
         log_every=node.log_every,
         steps_per_call=None,
-        example_bytes=height * width * channels,
+        example_bytes=numbers.dtype.itemsize * math.prod(numbers.shape[1:]),
     )
 
 
@@ -174,6 +180,12 @@ def _check_recipe(recipe: Recipe, dataset: Dataset, plan: StepPlan) -> None:
         raise RecipeError(
             f"training.best: {node.best} needs a validation split, and there is none",
             hint="set data.validation, or training.best to last",
+        )
+    _check_kind(recipe, dataset.features)
+    if dataset.features.kind == "image" and recipe.model.shift_average and min(dataset.features.image_shape[:2]) < 2:
+        raise RecipeError(
+            "model.shift_average: the images are a single pixel wide or high and cannot be moved",
+            hint="set model.shift_average to false",
         )
     n_train = len(dataset.splits["train"])
     if node.batch_size > n_train:
@@ -190,6 +202,34 @@ def _check_recipe(recipe: Recipe, dataset: Dataset, plan: StepPlan) -> None:
     check_installed("matplotlib", package="matplotlib", extra="cpu", needed_for="drawing a run's plots")
     if node.tensorboard:
         check_installed("tensorboard", package="TensorBoard", extra="cpu", needed_for="training.tensorboard")
+
+
+def _check_kind(recipe: Recipe, features: Features) -> None:
+    """Settings that this kind of data gives no meaning to."""
+    node = recipe.training
+    if MODELS[recipe.model.name].kind != features.kind:
+        known = ", ".join(name for name in MODELS if MODELS[name].kind == features.kind)
+        raise RecipeError(
+            f"model.name: {recipe.model.name} is a network for {MODELS[recipe.model.name].kind} data, and this is "
+            f"{features.kind} data",
+            hint=f"set model.name to {known}, or data.kind to what the data is",
+        )
+    if features.kind != "image" and recipe.data.augment != Augment():
+        raise RecipeError(
+            f"data.augment: changes images, and this is {features.kind} data", hint="leave data.augment out"
+        )
+    if features.task != "regression":
+        return
+    if node.label_smoothing:
+        raise RecipeError(
+            "training.label_smoothing: a regression has no classes", hint="leave training.label_smoothing out"
+        )
+    watched = {"best": node.best, "early_stop": node.early_stop, "stop_at": node.stop_at}
+    for key, value in watched.items():
+        if getattr(value, "metric", value) == "val_accuracy":
+            raise RecipeError(
+                f"training.{key}: a regression has no accuracy", hint=f"let training.{key} watch val_loss"
+            )
 
 
 def _modes_of(run: RunDir) -> dict[str, str]:
@@ -215,16 +255,18 @@ def look_up(recipe: Recipe, key: str) -> Any:
     return value
 
 
-def say_what(job: Job, run: RunDir, reporter: Reporter) -> None:
-    """The lines before the first step: run, data, network, length, and each choice with its reason."""
+def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:
+    """The lines before the first step: run, if there is to be one, data, network, length, and each choice with its
+    reason."""
     dataset, features, node = job.dataset, job.dataset.features, job.recipe.training
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
-    height, width, channels = features.image_shape
-    look = f"{features.n_classes} classes, {height}x{width} {'gray' if channels == 1 else 'RGB'}"
-    rows = [("run", short_path(run.path)), ("data", f"{short_path(dataset.source)}: {counts}; {look}")]
+    look = describe_look(features)
+    rows = [("run", short_path(run.path))] if run else []
+    rows.append(("data", f"{short_path(dataset.source)}: {counts}; {look}"))
     rows += [("", note) for note in dataset.notes]
-    filters = "-".join(map(str, job.recipe.model.filters))
-    rows.append(("model", f"{job.recipe.model.name} {filters}: {job.model.count_params():,} parameters"))
+    rows += [("input", line) for line in describe_encoding(features)]
+    widths = "-".join(map(str, job.recipe.model.filters if features.kind == "image" else job.recipe.model.dense))
+    rows.append(("model", f"{job.recipe.model.name} {widths}".rstrip() + f": {job.model.count_params():,} parameters"))
     if job.weights:
         rows.append(("weights", job.weights))
     epochs = f"{job.plan.n_steps / job.plan.steps_per_epoch:.3g} epochs"
@@ -234,6 +276,44 @@ def say_what(job: Job, run: RunDir, reporter: Reporter) -> None:
         rows.append((f"  {key.rpartition('.')[2]}", f"{_plain(one['value'])}: {one['reason']}"))
     for name, words in rows:
         reporter.say(f"{name:<17}{words}", indent=17)
+
+
+def describe_look(features: Features) -> str:
+    """What the examples are, in a few words."""
+    classes = "a number to predict" if features.task == "regression" else f"{features.n_classes} classes"
+    if features.kind == "image":
+        height, width, channels = features.image_shape
+        return f"{classes}, {height}x{width} {'gray' if channels == 1 else 'RGB'}"
+    if features.kind == "text":
+        return f"{classes}, texts"
+    return f"{classes}, {len((features.encoding or {})['columns'])} columns"
+
+
+def describe_encoding(features: Features) -> list[str]:
+    """How raw texts or rows become numbers, a line for each part; nothing for images."""
+    encoding = features.encoding or {}
+    if features.kind == "text":
+        known = f"{len(encoding['vocabulary']):,} words known from the training texts"
+        return [f"lower case, split into words; {known}, the first {encoding['length']} of a text are read"]
+    lines = []
+    for kind, what in (
+        ("number", "standardised, gaps filled with the mean"),
+        ("boolean", "as 0 and 1"),
+        ("date", "as days, with their place in the year and the week"),
+        ("category", "a learnt vector for each value"),
+    ):
+        named = [one for one in encoding.get("columns", ()) if one["type"] == kind]
+        if named:
+            gaps = [one["name"] for one in named if one.get("has_gaps")]
+            marked = f"; gaps marked: {_list(gaps)}" if gaps else ""
+            sizes = [f"{one['name']} ({len(one['values'])})" for one in named] if kind == "category" else None
+            lines.append(f"{kind}: {_list(sizes or [one['name'] for one in named])}: {what}{marked}")
+    return lines
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more
 
 
 def short_path(path: str | Path) -> str:

@@ -30,6 +30,7 @@ from railcar.errors import Interrupted, RailcarError, UsageError, WorkerLost
 from railcar.runs.run_dir import RunDir, now_text
 from railcar.training.cluster import VARIABLE, check_split
 from railcar.training.hardware import count_cores, describe_driver
+from railcar.training.tensorflow import memory_settings
 from railcar.workflows.inputs import Start
 from railcar.workflows.look import Look
 
@@ -199,11 +200,12 @@ class _Workers:
 
 
 def build_environments(n_workers: int, environment: dict[str, str]) -> list[dict[str, str]]:
-    """The environment of each worker: the cluster on free ports of the loopback, its share of the cores, and a GPU of
-    its own where there are enough (else none: one GPU cannot be a worker twice). Threads that are set already stay."""
+    """The environment of each worker: the cluster on free ports of the loopback, its share of cores and memory, and a
+    GPU of its own where there are enough (else none: one GPU cannot be a worker twice). What is set already stays."""
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(n_workers)]
     n_threads = max(1, int(count_cores()[1]) // n_workers)
     threads = {"TF_NUM_INTRAOP_THREADS": str(n_threads), "TF_NUM_INTEROP_THREADS": str(min(2, n_threads))}
+    shares = threads | memory_settings(n_workers)
     driver = describe_driver()
     n_gpus = len(driver["gpus"]) if driver else 0
     result = []
@@ -212,7 +214,7 @@ def build_environments(n_workers: int, environment: dict[str, str]) -> list[dict
         own = {VARIABLE: json.dumps(config)}
         if n_gpus and "CUDA_VISIBLE_DEVICES" not in environment:
             own["CUDA_VISIBLE_DEVICES"] = str(index) if n_gpus >= n_workers else "-1"
-        result.append({**threads, **environment, **own})
+        result.append({**shares, **environment, **own})
     return result
 
 

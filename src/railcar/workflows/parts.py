@@ -36,8 +36,10 @@ def build_optimizer_for(job: Job, schedule: Any) -> Any:
 
 def set_whitening(job: Job) -> None:
     """Set what a network takes from the statistics of training images, if it takes anything."""
+    if job.dataset.features.kind != "image":
+        return
     split = job.dataset.splits["train"]
-    adapt_whitening(job.model, split.images[split.rows[:_N_WHITENING]])
+    adapt_whitening(job.model, split.inputs[split.rows[:_N_WHITENING]])
 
 
 def build_training(

@@ -1,4 +1,4 @@
-"""`predict` and `load`: an artifact's model on new images, files, folders and rows."""
+"""`predict` and `load`: an artifact's model on new images, texts and rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from railcar.runs.index import find_run
 from railcar.serving.predictor import Prediction, Predictor
 from railcar.storage.images import SUFFIXES
 from railcar.storage.local import expand_home
+from railcar.storage.rows import SUFFIXES as ROW_SUFFIXES
+from railcar.storage.rows import Rows, read_rows
+from railcar.storage.texts import read_text
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 
-_ROWS = (".csv", ".csv.gz")
+_TEXT_SUFFIXES = (".txt",)
+_MAX_NAME = 40
 
 
 def load(
@@ -25,8 +29,8 @@ def load(
 ) -> Predictor:
     """The model of a run (a name, a unique prefix, a folder, None for the newest), or of an artifact's folder.
 
-    Its `predict(images)` takes uint8 images [n, height, width, channels] of any size. Raises `NotFound` when there is
-    no such run or artifact and `ArtifactError` when it is damaged.
+    Its `predict` takes what the model was trained on: uint8 images [n, height, width, channels] of any size, texts, or
+    rows as a frame. Raises `NotFound` when there is no such run or artifact and `ArtifactError` when it is damaged.
     """
     check_tensorflow("predicting")
     path = Path(artifact) if artifact is not None else find_run(run, runs_dir).artifact
@@ -43,13 +47,15 @@ def predict(
     artifact: str | Path | None = None,
     runs_dir: str | Path = "runs",
     top: int = 3,
+    texts: Sequence[str] = (),
 ) -> list[Prediction]:
-    """What is on each image: a file, a folder of images (its sub-folders, too) or a CSV of pixels, one row an image.
+    """What each example is: an image file, a folder of images (its sub-folders, too), a text file, or a file of rows
+    (CSV, JSONL, Parquet, Arrow) of pixels, texts or a table's columns. `texts` are the texts themselves.
 
     Raises `NotFound` for an input that is not there and `DataError` for the first one that cannot be read.
     """
     results = []
-    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top):
+    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top, texts=texts):
         if isinstance(one, DataError):
             raise one
         results.append(one)
@@ -63,26 +69,61 @@ def predict_each(
     artifact: str | Path | None = None,
     runs_dir: str | Path = "runs",
     top: int = 3,
+    texts: Sequence[str] = (),
 ) -> Iterator[Prediction | DataError]:
     """As `predict`, one after the other, with a `DataError` in the place of an image that cannot be read."""
     paths = [expand_home(one) for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
-    groups = [(path, _list_images(path)) for path in paths]
+    for path in paths:
+        if not path.exists():
+            raise NotFound(f"{path}: no such file or folder", hint="give files or folders, or a text with --text")
     predictor = load(run, artifact=artifact, runs_dir=runs_dir)
-    for path, images in groups:
-        if images is None:
-            yield from _predict_rows(predictor, path, top)
-        else:
-            yield from predictor.predict_files(images, top=top)
+    if texts and predictor.kind != "text":
+        raise DataError(f"the model was trained on {predictor.kind} data, not on texts", hint="leave --text out")
+    if texts:
+        names = [text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 1]}…" for text in texts]
+        yield from predictor.predict(list(texts), names=names, top=top)
+    for path in paths:
+        yield from _predict_path(predictor, path, top)
 
 
-def _list_images(path: Path) -> list[Path] | None:
-    """The image files that `path` stands for; None for a CSV. Raises `NotFound` and `DataError`."""
-    if not path.exists():
-        raise NotFound(
-            f"{path}: no such file or folder", hint="give image files, a folder of images, or a CSV of pixels"
+def _predict_path(predictor: Predictor, path: Path, top: int) -> Iterator[Prediction | DataError]:
+    is_rows = path.is_file() and path.name.lower().endswith(ROW_SUFFIXES)
+    if predictor.kind == "image":
+        yield from (
+            _predict_rows(predictor, path, top) if is_rows else predictor.predict_files(_list_images(path), top=top)
         )
+    elif is_rows:
+        rows = read_rows(path)
+        inputs = rows.frame if predictor.kind == "table" else _find_texts(predictor, rows)
+        names = [rows.place(row) for row in range(len(rows.frame))]
+        try:
+            yield from predictor.predict(inputs, names=names, top=top)
+        except DataError as error:
+            raise DataError(f"{path}: {error.what}", hint=error.hint) from error
+    elif predictor.kind == "text" and path.is_file() and path.name.lower().endswith(_TEXT_SUFFIXES):
+        yield from predictor.predict([read_text(path)], names=[str(path)], top=top)
+    else:
+        also = ", or a .txt file" if predictor.kind == "text" else ""
+        raise DataError(
+            f"{path}: the model was trained on {predictor.kind} data",
+            hint=f"give a file of rows ({', '.join(ROW_SUFFIXES)}){also}",
+        )
+
+
+def _find_texts(predictor: Predictor, rows: Rows) -> list[str]:
+    """The column of the texts: that of the training, or the only one there is."""
+    import polars
+
+    name, there = predictor.artifact.columns[0].name, rows.frame.columns
+    if name not in there and len(there) > 1:
+        raise DataError(f"{rows.place(0)}: no column {name!r}, the texts", hint=f"it has: {', '.join(there[:8])}")
+    return rows.frame[name if name in there else there[0]].cast(polars.String).fill_null("").to_list()
+
+
+def _list_images(path: Path) -> list[Path]:
+    """The image files that `path` stands for. Raises `DataError`."""
     if path.is_file():
-        return None if path.name.lower().endswith(_ROWS) else [path]
+        return [path]
     images = sorted(
         one
         for one in path.rglob("*")

@@ -5,12 +5,13 @@ Owns reading with errors of the run's, naming its file: nobody gave that recipe 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from railcar.errors import RailcarError, RunError
 from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
-from railcar.runs.run_dir import RunDir
+from railcar.runs.run_dir import RunDir, write_json
 
 if TYPE_CHECKING:
     from railcar.data.types import Dataset, Features
@@ -33,18 +34,35 @@ def read_features(run: RunDir) -> Features:
 
     try:
         about = run.read_manifest()["data"]
-        height, width, channels = about["image_shape"]
+        encoding = None if about["kind"] == "image" else json.loads(run.encoding_path.read_bytes())
         return Features(
             about["kind"],
-            (height, width, channels),
+            tuple(about["image_shape"] if about["kind"] == "image" else about["input_shape"]),
             tuple(about["class_names"]),
-            tuple(about["mean"]),
-            tuple(about["std"]),
+            tuple(about.get("mean", ())),
+            tuple(about.get("std", ())),
+            about.get("task", "classification"),
+            tuple(about["target"]) if about.get("target") else None,
+            encoding,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise RunError(
             f"{run.manifest_path}: what the model was trained on is missing", hint="train it again"
         ) from error
+
+
+def describe_features(features: Features) -> dict[str, Any]:
+    """As a run's manifest has them; the encoding of texts and rows is a file of its own."""
+    about: dict[str, Any] = {"kind": features.kind, "task": features.task, "class_names": features.class_names}
+    if features.kind == "image":
+        return {**about, "image_shape": features.input_shape, "mean": features.mean, "std": features.std}
+    return {**about, "input_shape": features.input_shape, "target": features.target}
+
+
+def write_encoding(run: RunDir, features: Features) -> None:
+    """encoding.json: how raw texts or rows become what the network takes; nothing for images."""
+    if features.encoding is not None:
+        write_json(run.encoding_path, dict(features.encoding))
 
 
 def check_same_data(run: RunDir, dataset: Dataset) -> None:

@@ -15,11 +15,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from railcar.artifact.artifact import write_artifact
+from railcar.data.encode import to_tensors
 from railcar.data.pipeline import Batches
 from railcar.data.types import Dataset, Features, Split
 from railcar.evaluation.evaluate import Evaluator
-from railcar.evaluation.metrics import describe, softmax
+from railcar.evaluation.metrics import describe, describe_regression, in_unit, softmax
 from railcar.layers.images import average_views
+from railcar.layers.raw import NETWORK, take_raw
+from railcar.layers.tables import EncodeColumns
+from railcar.layers.texts import FIRST_WORD
 from railcar.models.build import build_model, choose_scale, scale_numbers
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
@@ -31,30 +35,37 @@ _N_MISTAKES = 24
 
 
 def build_from_recipe(recipe: Recipe, features: Features, *, precision: str) -> Any:
-    """The recipe's model for data of these features, in one precision."""
+    """The recipe's network for data of these features, in one precision."""
+    facts = _describe_for_network(recipe, features)
+    return build_model(recipe.model.model_dump(), kind=features.kind, precision=precision, seed=recipe.seed, **facts)
+
+
+def _describe_for_network(recipe: Recipe, features: Features) -> dict[str, Any]:
+    """What the builder of a network of this kind asks of the data."""
+    encoding = features.encoding or {}
+    if features.kind == "text":
+        n_words = len(encoding["vocabulary"]) + FIRST_WORD
+        return {"length": encoding["length"], "n_words": n_words, "n_outputs": features.n_outputs}
+    if features.kind == "table":
+        columns = EncodeColumns(encoding["columns"])
+        shapes = {"n_numbers": columns.n_numbers, "cardinalities": columns.cardinalities}
+        return {**shapes, "n_outputs": features.n_outputs}
     scale, _ = choose_scale(recipe.data.scale, features.mean)
     mean, std = scale_numbers(scale, features.mean, features.std)
-    return build_model(
-        recipe.model.model_dump(),
-        image_shape=features.image_shape,
-        n_classes=features.n_classes,
-        mean=mean,
-        std=std,
-        precision=precision,
-        seed=recipe.seed,
-    )
+    return {"image_shape": features.image_shape, "n_classes": features.n_classes, "mean": mean, "std": std}
 
 
-def for_inference(recipe: Recipe, model: Any, image_shape: tuple[int, int, int]) -> Any:
-    """`model` as it answers outside training, with the same variables; `image_shape` is that inside of it."""
+def for_inference(recipe: Recipe, network: Any, features: Features) -> Any:
+    """`network` as it answers outside training to what it takes, with the same variables."""
     node = recipe.model
-    if not (node.mirror_average or node.shift_average):
-        return model
-    return average_views(model, size=image_shape[:2], mirror=node.mirror_average, shift=node.shift_average)
+    if features.kind != "image" or not (node.mirror_average or node.shift_average):
+        return network
+    size = features.image_shape[:2]
+    return average_views(network, size=size, mirror=node.mirror_average, shift=node.shift_average)
 
 
 class Finished:
-    """A model in float32 and what it says of each split of `dataset` that it is asked for.
+    """A model in float32, which takes raw input, and what it says of each split of `dataset` that it is asked for.
 
     On a GPU TensorFloat-32 is switched off for it: ten bits of mantissa are not what other machines compute.
     """
@@ -64,7 +75,10 @@ class Finished:
         self.model = model
         self.dataset = dataset
         self.checkpoint_name = checkpoint_name
-        self._evaluator = Evaluator(model, dataset.features.image_shape)
+        features = dataset.features
+        # The splits are encoded already; images are taken raw by the network itself.
+        network = model if features.kind == "image" else model.get_layer(NETWORK)
+        self._evaluator = Evaluator(network, features)
         self._logits: dict[str, NDArray[np.float32]] = {}
 
     @classmethod
@@ -72,7 +86,11 @@ class Finished:
         """Rebuilt from a recipe and a checkpoint."""
         model = build_from_recipe(recipe, dataset.features, precision="float32")
         restore_variables(checkpoint, {"average" if recipe.training.average else "model": model.variables})
-        return cls(for_inference(recipe, model, dataset.features.image_shape), dataset, checkpoint.name)
+        features = dataset.features
+        model = for_inference(recipe, model, features)
+        if features.kind != "image":
+            model = take_raw(model, kind=features.kind, encoding=features.encoding or {}, target=features.target)
+        return cls(model, dataset, checkpoint.name)
 
     def logits(self, split: Split) -> NDArray[np.float32]:
         if split.name not in self._logits:
@@ -81,7 +99,11 @@ class Finished:
 
     def evaluate(self, split: Split) -> dict[str, Any]:
         """As evaluation.json has it."""
-        return describe(self.logits(split), split.label_array(), self.dataset.features.class_names)
+        features, logits, labels = self.dataset.features, self.logits(split), split.label_array()
+        if features.task == "regression":
+            scale = features.target[1] if features.target else 1.0
+            return describe_regression(*in_unit(logits, labels, features.target), scale=scale)
+        return describe(logits, labels, features.class_names)
 
 
 def write_results(run: RunDir, finished: Finished, recipe: Recipe) -> dict[str, Any]:
@@ -101,19 +123,25 @@ def write_results(run: RunDir, finished: Finished, recipe: Recipe) -> dict[str, 
 
 
 def write_predictions(path: Path, finished: Finished, split: Split) -> None:
-    """predictions.parquet: id, label, predicted, probabilities (a list of float32), one row an example."""
+    """predictions.parquet, one row an example: id, label, predicted, and of a classification the probabilities (a list
+    of float32)."""
     import polars
 
-    names = np.array(finished.dataset.features.class_names)
-    logits = finished.logits(split)
-    frame = polars.DataFrame(
-        {
-            "id": [split.id_of(index) for index in range(len(split))],
-            "label": names[split.label_array()],
-            "predicted": names[logits.argmax(axis=-1)],
-            "probabilities": polars.Series(softmax(logits), dtype=polars.Array(polars.Float32, logits.shape[1])),
-        }
-    )
+    features, logits = finished.dataset.features, finished.logits(split)
+    ids = [split.id_of(index) for index in range(len(split))]
+    if features.task == "regression":
+        predicted, targets = in_unit(logits, split.label_array(), features.target)
+        frame = polars.DataFrame({"id": ids, "label": targets, "predicted": predicted})
+    else:
+        names = np.array(features.class_names)
+        frame = polars.DataFrame(
+            {
+                "id": ids,
+                "label": names[split.label_array()],
+                "predicted": names[logits.argmax(axis=-1)],
+                "probabilities": polars.Series(softmax(logits), dtype=polars.Array(polars.Float32, logits.shape[1])),
+            }
+        )
     content = io.BytesIO()
     frame.write_parquet(content)
     write_atomic(path, content.getvalue())
@@ -121,22 +149,29 @@ def write_predictions(path: Path, finished: Finished, split: Split) -> None:
 
 def write_run_artifact(run: RunDir, finished: Finished, split: Split, evaluation: dict[str, Any]) -> None:
     """artifact/, with twenty examples of `split` and what the model says of them."""
-    rows = split.rows[np.linspace(0, len(split) - 1, min(_N_SAMPLES, len(split))).astype(int)]
-    images = np.asarray(split.images[np.sort(rows)])
-    expected = softmax(finished.model(tf.constant(images), training=False).numpy())
     features = finished.dataset.features
+    inputs = split.raw_inputs(np.linspace(0, len(split) - 1, min(_N_SAMPLES, len(split))).astype(np.int64))
+    tensors = (
+        tf.constant(inputs)
+        if isinstance(inputs, np.ndarray)
+        else to_tensors(inputs, features.kind, features.encoding or {})
+    )
+    answers = finished.model(tensors, training=False).numpy()
     metrics = {
-        name: {key: evaluation[name][key] for key in ("n", "accuracy", "loss")}
+        name: {key: evaluation[name][key] for key in ("n", features.measure, "loss")}
         for name in ("test", "validation")
         if name in evaluation
     }
     write_artifact(
         run.artifact,
         finished.model,
-        kind=features.kind,
-        class_names=features.class_names,
-        image_shape=features.image_shape,
-        samples=(images, expected),
+        about={
+            "kind": features.kind,
+            "task": features.task,
+            "class_names": list(features.class_names),
+            "features": _describe_for_artifact(features),
+        },
+        samples=(inputs, answers if features.task == "regression" else softmax(answers)),
         facts={
             "run": run.name,
             "checkpoint": finished.checkpoint_name,
@@ -147,24 +182,46 @@ def write_run_artifact(run: RunDir, finished: Finished, split: Split, evaluation
     )
 
 
+def _describe_for_artifact(features: Features) -> dict[str, Any]:
+    if features.kind == "image":
+        return {"image_shape": list(features.image_shape)}
+    columns = (features.encoding or {}).get("columns", ())
+    return {"columns": [{key: one[key] for key in ("name", "type", "form")} for one in columns]}
+
+
 def draw_plots(run: RunDir, finished: Finished, split: Split, recipe: Recipe) -> None:
-    """curves.png, confusion.png, mistakes.png and batch.png under plots/."""
-    from railcar.evaluation.metrics import confusion_matrix, log_loss
-    from railcar.reporting.plots import plot_batch, plot_confusion, plot_curves, plot_mistakes
+    """Under plots/: curves.png; confusion.png of a classification, predicted.png of a regression; and of images
+    mistakes.png and batch.png."""
+    from railcar.evaluation.metrics import confusion_matrix
+    from railcar.reporting.plots import plot_confusion, plot_curves, plot_predicted
 
     run.plots.mkdir(exist_ok=True)
-    names = finished.dataset.features.class_names
-    logits, labels = finished.logits(split), split.label_array()
+    features = finished.dataset.features
+    names, logits, labels = features.class_names, finished.logits(split), split.label_array()
+    kept_step = int(finished.checkpoint_name[5:])
+    plot_curves(run.read_metrics(), run.plots / "curves.png", kept_step=kept_step, measure=features.measure)
+    if features.task == "regression":
+        plot_predicted(*in_unit(logits, labels, features.target), run.plots / "predicted.png", split=split.name)
+        return
     predicted = logits.argmax(axis=-1).astype(np.int32)
-    worst = np.argsort(-log_loss(logits, labels), kind="stable")
-    worst = worst[predicted[worst] != labels[worst]][:_N_MISTAKES]
-    plot_curves(run.read_metrics(), run.plots / "curves.png", kept_step=int(finished.checkpoint_name[5:]))
     plot_confusion(
         confusion_matrix(labels, predicted, len(names)), names, run.plots / "confusion.png", split=split.name
     )
-    images = np.asarray(split.images[split.rows[worst]])
+    if features.kind == "image":
+        _draw_images(run, finished, split, recipe)
+
+
+def _draw_images(run: RunDir, finished: Finished, split: Split, recipe: Recipe) -> None:
+    from railcar.evaluation.metrics import log_loss
+    from railcar.reporting.plots import plot_batch, plot_mistakes
+
+    names, logits, labels = finished.dataset.features.class_names, finished.logits(split), split.label_array()
+    predicted = logits.argmax(axis=-1).astype(np.int32)
+    worst = np.argsort(-log_loss(logits, labels), kind="stable")
+    worst = worst[predicted[worst] != labels[worst]][:_N_MISTAKES]
+    images = np.asarray(split.inputs[split.rows[worst]])
     probabilities = softmax(logits[worst]) if len(worst) else np.empty((0, len(names)), np.float32)
     plot_mistakes(images, labels[worst], predicted[worst], probabilities, names, run.plots / "mistakes.png")
     train = finished.dataset.splits["train"]
     rows = Batches(train, 32, recipe.seed, recipe.data.shuffle).rows(0)
-    plot_batch(np.asarray(train.images[rows]), np.asarray(train.labels[rows]), names, run.plots / "batch.png")
+    plot_batch(np.asarray(train.inputs[rows]), np.asarray(train.labels[rows]), names, run.plots / "batch.png")

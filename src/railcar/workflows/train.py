@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.local_workers import train_in_processes
 from railcar.workflows.look import Look
 from railcar.workflows.provenance import read_git_commit, read_versions
-from railcar.workflows.recorded import check_same_data
+from railcar.workflows.recorded import check_same_data, describe_features, write_encoding
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
 from railcar.workflows.together import abandoning, announce, announce_failure, find_cluster, follow, join
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Run:
     """A finished run: its folder, its recipe as used, its evaluation (as evaluation.json has it), the seconds that
-    training took (validation and checkpoints included) and the images a second of its steps. A worker that is not the
+    training took (validation and checkpoints included) and the examples a second of its steps. A worker that is not the
     chief has the same; the folder is on the chief's computer."""
 
     path: Path
@@ -51,8 +51,12 @@ class Run:
     is_chief: bool = True
 
     def __repr__(self) -> str:
-        accuracies = [f"{name} {one['accuracy']:.2%}" for name, one in self.evaluation.items() if name != "checkpoint"]
-        return f"Run({self.name}: {', '.join(accuracies)})"
+        splits = {name: one for name, one in self.evaluation.items() if name != "checkpoint"}
+        told = [
+            f"{name} {one['accuracy']:.2%}" if "accuracy" in one else f"{name} mae {one['mae']:.4g}"
+            for name, one in splits.items()
+        ]
+        return f"Run({self.name}: {', '.join(told)})"
 
     @property
     def name(self) -> str:
@@ -157,7 +161,9 @@ def _prepare(
 
     try:
         with closing(look.reporter()) as reporter, quiet_stderr():
-            dataset = open_data(given.recipe, given.arrays, reporter)
+            # another run's weights count for the words and columns that it knew
+            known = origin.features if origin and origin.features.kind != "image" else None
+            dataset = open_data(given.recipe, given.arrays, reporter, features=known)
         if stopped is not None:
             check_same_data(stopped.run, dataset)
         with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
@@ -220,11 +226,12 @@ def _carry_out(job: Job, run: RunDir, look: Look, stopped: Stopped | None) -> Ru
 
 
 def _out_of_memory(job: Job) -> TrainingError:
-    height, width, _ = job.dataset.features.image_shape
-    batch_size = job.recipe.training.batch_size
+    features, batch_size = job.dataset.features, job.recipe.training.batch_size
+    shape = "x".join(map(str, features.input_shape[:2]))
+    smaller = ", fewer model.filters, or a smaller data.image_size" if features.kind == "image" else ""
     return TrainingError(
-        f"out of memory: {job.model.count_params():,} parameters and {batch_size} images of {height}x{width} a step",
-        hint=f"set training.batch_size to {max(1, batch_size // 4)}, fewer model.filters, or a smaller data.image_size",
+        f"out of memory: {job.model.count_params():,} parameters and {batch_size} {features.noun} of {shape} a step",
+        hint=f"set training.batch_size to {max(1, batch_size // 4)}{smaller}",
     )
 
 
@@ -245,11 +252,13 @@ def _begin(job: Job, run: RunDir, origin: Origin | None) -> None:
     write_atomic(run.recipe_path, recipe_to_yaml(job.recipe, job.reasons).encode())
     write_json(run.decisions_path, job.decisions())
     write_splits(job.dataset, run.splits_path)
+    write_encoding(run, job.dataset.features)
     data = {
         "source": job.recipe.data.source,
         "form": job.dataset.form,
+        "label": job.dataset.label,
         "fingerprint": job.dataset.fingerprint,
-        **asdict(job.dataset.features),
+        **describe_features(job.dataset.features),
         **{f"n_{name}": len(split) for name, split in job.dataset.splits.items()},
     }
     about = {
@@ -283,12 +292,12 @@ def train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals,
             reporter.say(f"going on after step {stopped.step:,}")
             if line := say_new_rate(stopped, job.recipe.training.optimizer, job.plan.n_steps):
                 reporter.say(line)
-        image_shape = job.dataset.features.image_shape
+        features = job.dataset.features
         training = build_training(
             job,
             run,
             reporter,
-            measure=Evaluator(for_inference(job.recipe, job.model, image_shape), image_shape).measure,
+            measure=Evaluator(for_inference(job.recipe, job.model, features), features).measure,
             summaries=_open_summaries(job, run),
         )
         try:
@@ -309,9 +318,10 @@ def _open_summaries(job: Job, run: RunDir) -> Summaries | None:
 
     summaries = Summaries(run.tensorboard)
     train = job.dataset.splits["train"]
-    rows = Batches(train, min(64, len(train)), job.recipe.seed, job.recipe.data.shuffle).rows(0)
     summaries.graph(job.model)
-    summaries.images(train.images[rows], train.labels[rows], job.dataset.features.class_names)
+    if job.dataset.features.kind == "image":
+        rows = Batches(train, min(64, len(train)), job.recipe.seed, job.recipe.data.shuffle).rows(0)
+        summaries.images(train.inputs[rows], train.labels[rows], job.dataset.features.class_names)
     return summaries
 
 
@@ -335,7 +345,8 @@ def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Ru
         ended["ended_early"] = progress.ending.reason
         reporter.say(f"ended after step {progress.step:,} of {job.plan.n_steps:,}: {progress.ending.reason}")
     run.write_manifest({**manifest, **ended})
-    reporter.say(f"trained {progress.step:,} steps in {format_seconds(seconds)}, {rate:,.0f} images/s")
+    noun = job.dataset.features.noun
+    reporter.say(f"trained {progress.step:,} steps in {format_seconds(seconds)}, {rate:,.0f} {noun}/s")
     reporter.log_only(format_evaluation(evaluation))
     if job.replicas:
         facts = {"path": str(run.path), "evaluation": evaluation, "seconds_training": seconds, "examples_per_s": rate}

@@ -45,6 +45,13 @@ class Origin:
         given = resolve_input(data, overrides)
         if given.is_complete:
             return given
+        if self.features.kind != "image":
+            columns = {one["name"]: one["type"] for one in (self.features.encoding or {})["columns"]}
+            settings = {"kind": self.features.kind, "task": self.features.task, "columns": columns}
+            node = given.recipe.data.model_copy(update=settings)
+            given = replace(given, recipe=given.recipe.model_copy(update={"data": node}))
+            model = self.recipe.model.model_dump(mode="json")
+            return replace(given, taken={"model": model, "data": settings}, taken_from=self.run.name)
         size = list(self.features.image_shape[:2])
         taken = {
             "model": self.recipe.model.model_dump(mode="json"),

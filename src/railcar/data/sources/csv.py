@@ -7,10 +7,8 @@ unusual (quotes, spaces, 12.0) is read by the careful way here, line by line, wh
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import mmap
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from railcar.data.sources.digits import parse_digits
 from railcar.data.sources.npz import find_image_shape
 from railcar.data.types import RawData, RawSplit, ReadOptions
 from railcar.errors import DataError
+from railcar.storage.content import HEAD_BYTES, Content, count_lines, read_content
 
 CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SIDE_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -29,19 +28,16 @@ SEPARATORS = (",", ";", "\t")
 MAX_LABEL = 999
 LINE_HINT = "each line is a label and its pixels: 5,0,0,12,255,..."
 MAX_CELL = 30
-GZIP_MAGIC = b"\x1f\x8b"
-BOM = b"\xef\xbb\xbf"
-HEAD_BYTES = 1 << 16
-
-Content = bytes | mmap.mmap
+# Of 8x8 pixels. Shorter rows of whole numbers are tables as often as not.
+_FEWEST_PIXELS = 64
 
 
-def find_csv_sides(path: Path) -> dict[str, Path]:
+def find_csv_sides(path: Path, suffixes: Sequence[str] = CSV_SUFFIXES) -> dict[str, Path]:
     """`train.csv`, `mnist_train.csv` and the like in a folder, by side; only with a training file."""
     sides: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
         name = file.name.lower()
-        suffix = next((suffix for suffix in CSV_SUFFIXES if name.endswith(suffix)), None)
+        suffix = next((suffix for suffix in sorted(suffixes, key=len, reverse=True) if name.endswith(suffix)), None)
         if suffix is None or name.startswith(".") or not file.is_file():
             continue
         side = SIDE_NAMES.get(name.removesuffix(suffix).replace("-", "_").rpartition("_")[2])
@@ -52,6 +48,21 @@ def find_csv_sides(path: Path) -> dict[str, Path]:
 
 def list_csv_files(path: Path) -> list[Path]:
     return list(find_csv_sides(path).values()) if path.is_dir() else [path]
+
+
+def holds_pixels(path: Path) -> bool:
+    """Whether the first lines of a CSV are as long as those of images, and pixels: then it is read here, and its faults
+    are told in terms of pixels."""
+    try:
+        content, _ = read_content(path)
+    except DataError:
+        return False
+    lines = bytes(content[:HEAD_BYTES]).decode("utf-8", "replace").splitlines()[:2]
+    rows = [line.split(max(SEPARATORS, key=line.count)) for line in lines]
+    if not rows or len(rows[0]) <= _FEWEST_PIXELS:
+        return False
+    n_pixels = max(sum(field.isdecimal() and len(field) <= 3 for field in fields) for fields in rows)
+    return 10 * n_pixels > 9 * len(rows[0])
 
 
 def read_csv_source(path: Path, options: ReadOptions | None = None) -> RawData:
@@ -74,7 +85,7 @@ def read_csv_source(path: Path, options: ReadOptions | None = None) -> RawData:
 
 def read_csv(path: Path, label: str | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
     """Images uint8 [n, height, width, channels], labels int64 [n], and notes. `label` names the label's column."""
-    content, notes = read_content(path)
+    content, notes = read_content(path, hint=LINE_HINT)
     first = _first_line(content)
     separator = max(SEPARATORS, key=first.count)
     if separator not in first:
@@ -101,7 +112,7 @@ def read_pixel_rows(path: Path, image_shape: tuple[int, int, int]) -> tuple[NDAr
     Raises `DataError` when lines have neither as many fields as `image_shape` (height, width, channels) has pixels, nor
     one more.
     """
-    content, _ = read_content(path)
+    content, _ = read_content(path, hint=LINE_HINT)
     first = _first_line(content)
     separator = max(SEPARATORS, key=first.count)
     fields = _split_header(path, first, separator)
@@ -130,44 +141,6 @@ def read_plain_table(content: Content, n_fields: int, *, has_header: bool) -> ND
         if start == 0:
             return None
     return parse_digits(content, start, n_fields)
-
-
-def read_content(path: Path) -> tuple[Content, list[str]]:
-    """The bytes of a CSV, unpacked and without a byte-order mark, and notes. Refuses what is no CSV at all."""
-    notes: list[str] = []
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(head) == HEAD_BYTES else head
-        if head.startswith(GZIP_MAGIC):
-            content = gzip.decompress(content)
-            if not path.name.lower().endswith(".gz"):
-                notes.append(f"{path.name}: packed with gzip, though its name does not say so")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: truncated or damaged: {error}", hint="fetch the file again") from error
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        try:
-            content = bytes(content).decode("utf-16").encode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: neither UTF-8 nor whole UTF-16", hint="save the file as UTF-8") from error
-        notes.append(f"{path.name}: decoded from UTF-16")
-    if content[: len(BOM)] == BOM:
-        content = content[len(BOM) :]
-    _check_csv(path, content[:HEAD_BYTES])
-    return content, notes
-
-
-def _check_csv(path: Path, head: bytes) -> None:
-    """Refuse what is not a CSV by its first bytes."""
-    start = head.lstrip().lower()
-    if not start:
-        raise DataError(f"{path}: the file is empty", hint=LINE_HINT)
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise DataError(f"{path}: an HTML page, not a CSV", hint="the download was a web page; fetch the file itself")
-    if start.startswith(b"version https://git-lfs"):
-        raise DataError(f"{path}: a git-LFS pointer, not the data", hint="run `git lfs pull` where it came from")
 
 
 def _first_line(content: Content) -> str:
@@ -236,7 +209,7 @@ def _read_carefully(
     """uint8 [n, n_fields] (the label's column is 0; `column` None: there is none) and labels, one line at a time.
     Raises `DataError` with the line."""
     if (nul := content.find(b"\0")) >= 0:
-        line = bytes(content[:nul]).count(b"\n") + 1
+        line = count_lines(content, nul)
         raise DataError(f"{path}: line {line}: a NUL byte", hint="the file is binary or damaged; export it again")
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", errors="replace", newline="")
     reader = csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)

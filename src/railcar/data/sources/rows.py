@@ -1,0 +1,183 @@
+"""Files of rows, CSV, JSONL, Parquet or Arrow: texts with labels, tables, or lists of image files.
+
+Owns the way from a file's cells to examples: which column is the label, what the others are, what is left aside.
+Reading is `storage/rows.py`'s, the questions to columns are `data/columns.py`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from railcar.data.classes import index_labels
+from railcar.data.column_types import describe_columns, read_target
+from railcar.data.columns import choose_kind, choose_label, choose_task, find_text_column
+from railcar.data.giveaways import find_giveaways
+from railcar.data.types import RawData, RawRows, ReadOptions, RowsSide
+from railcar.errors import DataError
+from railcar.storage.columns import Column, to_typed
+from railcar.storage.rows import Rows, read_rows
+
+TEXT = "text"
+_GAP = "\x00"
+
+
+def read_row_files(files: dict[str, Path], options: ReadOptions) -> RawData | RawRows:
+    """Examples of the files of each side. What the columns are is found in the training side's. Raises `DataError`."""
+    sides = {side: read_rows(path) for side, path in files.items()}
+    train = sides["train"]
+    label, label_reason = choose_label(train, options.label)
+    kind, kind_reason = _choose_kind(train, label, options)
+    notes = [*(note for rows in sides.values() for note in rows.notes), label_reason, kind_reason]
+    if kind == "pixels":
+        raise DataError(
+            f"{files['train']}: {kind_reason}, but not as a CSV of whole numbers",
+            hint="save it as CSV, each line a label and its pixels of 0 to 255",
+        )
+    _check_columns(sides, label, options)
+    if kind == "image_paths":
+        return _read_listed_images(files, sides, label, options, notes)
+    task, task_reason = choose_task(train.frame[label], kind, options.task)
+    notes.append(task_reason)
+    columns, more = _choose_columns(train, label, kind, options)
+    class_names, labels = _read_labels(sides, files, label, task)
+    if kind == "table":
+        more += _warn_of_giveaways(train, columns, label)
+    frames = {side: _read_inputs(rows, kind, columns) for side, rows in sides.items()}
+    raw = {}
+    for side, rows in sides.items():
+        groups = _hash_column(rows, options.group) if options.group else None
+        hashes = hash_rows(rows.frame.select([one.name for one in columns]))
+        raw[side] = RowsSide(frames[side], labels[side], side, hashes, groups)
+    return RawRows(train.form, kind, task, label, tuple(columns), class_names, raw, (*notes, *more))
+
+
+def _choose_kind(train: Rows, label: str, options: ReadOptions) -> tuple[str, str]:
+    """The kind as the user says it, else as the columns look."""
+    named = [name for name, kind in options.columns.items() if kind == "text"]
+    if named:
+        return "text", f"the texts are the column {named[0]!r}, as data.columns says"
+    kind, reason = choose_kind(train, label)
+    if options.kind is not None and options.kind != kind.partition("_")[0]:
+        return options.kind, "as data.kind says"
+    return kind, reason
+
+
+def hash_rows(frame: pl.DataFrame) -> NDArray[np.uint64]:
+    """uint64 [n]: a hash of each row's cells, equal for equal rows wherever they stand."""
+    cells = [pl.col(name).cast(pl.String).fill_null(_GAP) for name in frame.columns]
+    joined = frame.select(pl.concat_str(cells, separator="\x1f").alias("row"))["row"].to_list()
+    digests = b"".join(hashlib.blake2b(row.encode(), digest_size=8).digest() for row in joined)
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def _hash_column(rows: Rows, name: str) -> NDArray[np.uint64]:
+    """Of a column whose values keep examples on one side; a gap keeps its row for itself."""
+    if name not in rows.frame.columns:
+        raise DataError(
+            f"data.group: there is no column {name!r}", hint=f"it has: {', '.join(rows.frame.columns[:10])}"
+        )
+    values = rows.frame[name].cast(pl.String)
+    own = [value if value is not None else f"{_GAP}{row}" for row, value in enumerate(values.to_list())]
+    return hash_rows(pl.DataFrame({name: own}, schema={name: pl.String}))
+
+
+def _check_columns(sides: dict[str, Rows], label: str, options: ReadOptions) -> None:
+    for side, rows in sides.items():
+        if label not in rows.frame.columns:
+            raise DataError(f"{rows.place(0)}: no column {label!r}, the label", hint=f"the {side} side needs it, too")
+    unknown = [name for name in (*options.drop, *options.columns) if name not in sides["train"].frame.columns]
+    if unknown:
+        known = ", ".join(sides["train"].frame.columns[:10])
+        raise DataError(f"data.drop, data.columns: there is no column {unknown[0]!r}", hint=f"it has: {known}")
+
+
+def _choose_columns(train: Rows, label: str, kind: str, options: ReadOptions) -> tuple[list[Column], list[str]]:
+    """What is learnt from, and notes."""
+    if kind == "text":
+        named = [name for name, type_ in options.columns.items() if type_ == "text"]
+        name, reason = (named[0], "") if named else find_text_column(train, label)
+        return [Column(name, "text", reason)], [reason] if reason else []
+    aside = {label, *options.drop, *([options.group] if options.group else [])}
+    features = [name for name in train.frame.columns if name not in aside]
+    columns, dropped, notes = describe_columns(train, features, options.columns)
+    if not columns:
+        raise DataError(
+            f"{train.place(0)}: no column is left to learn from",
+            hint="; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:3]) or "add columns",
+        )
+    return columns, notes
+
+
+def _read_inputs(rows: Rows, kind: str, columns: Sequence[Column]) -> pl.DataFrame:
+    if kind == "text":
+        return rows.frame.select(pl.col(columns[0].name).cast(pl.String).fill_null("").alias(TEXT))
+    return to_typed(rows.frame, columns, rows.place)
+
+
+def _read_labels(
+    sides: dict[str, Rows], files: dict[str, Path], label: str, task: str
+) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
+    """Class names and int32 indices of each side; of a regression no names and float32 targets."""
+    if task == "regression":
+        targets = {}
+        for side, rows in sides.items():
+            targets[side] = read_target(rows, label).to_numpy().astype(np.float32)
+        return (), targets
+    values = {}
+    for side, rows in sides.items():
+        cells = rows.frame[label].cast(pl.String)
+        _check_whole(rows, cells.replace("", None), label)
+        values[side] = cells
+    known = _sort_names(values["train"].unique().to_list())
+    where = str(files["train"] if len(files) == 1 else files["train"].parent)
+    numbers = {name: number for number, name in enumerate(known)}
+    if len(known) < 2:
+        index_labels({"train": np.array(known)}, where=where)  # which refuses it
+    codes = {}
+    for side, cells in values.items():
+        found = cells.replace_strict(numbers, default=-1, return_dtype=pl.Int32).to_numpy()
+        if (strange := np.flatnonzero(found < 0)).size:
+            row = int(strange[0])
+            raise DataError(
+                f"{sides[side].place(row)}: the label {cells[row]!r}, which no training example has",
+                hint="remove those examples, or add some of that class to the training side",
+            )
+        codes[side] = found
+    return tuple(known), codes
+
+
+def _check_whole(rows: Rows, cells: pl.Series, label: str) -> None:
+    if cells.null_count():
+        row = int(np.flatnonzero(cells.is_null().to_numpy())[0])
+        raise DataError(
+            f"{rows.place(row)}: the label, column {label!r}, is empty",
+            hint=f"fill it in or remove the row ({cells.null_count():,} of {len(cells):,} have none)",
+        )
+
+
+def _sort_names(names: list[str]) -> list[str]:
+    """Whole numbers in the order of numbers, all else in that of letters."""
+    if all(name.lstrip("-").isdecimal() and name.isascii() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def _warn_of_giveaways(train: Rows, columns: Sequence[Column], label: str) -> list[str]:
+    frame = train.frame.select([one.name for one in columns])
+    return [
+        f"the column {name!r} may give the label away ({reason}): leave it out with --set 'data.drop=[{name}]'"
+        for name, reason in find_giveaways(frame, train.frame[label], columns)
+    ]
+
+
+def _read_listed_images(
+    files: dict[str, Path], sides: dict[str, Rows], label: str, options: ReadOptions, notes: list[str]
+) -> RawData:
+    raise NotImplementedError  # replaced when data/sources/image_list.py is there

@@ -1,0 +1,139 @@
+"""Prepared data on disk: plain .npy files and Parquet in one folder, with an index that is written last.
+
+Owns the layout, and that a folder which is not whole counts as none. Where folders lie is `prepare.py`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.data.fingerprint import fingerprint_content, hash_examples, sum_pixels
+from railcar.data.types import Prepared, PreparedSide, RawData, RawRows
+
+FORMAT = 3
+INDEX = "prepared.json"
+
+
+def write_prepared(raw: RawData | RawRows, folder: Path, notes: tuple[str, ...]) -> None:
+    """Write the examples of all sides and then the index, which says how large each file must be."""
+    content, sides = {}, {}
+    for name, split in raw.sides.items():
+        if isinstance(raw, RawRows):
+            content[name] = _write_rows(raw, name, folder)
+        else:
+            content[name] = _write_images(raw, name, folder)
+        sides[name] = {"n": len(split.labels), "ids": split.ids if isinstance(split.ids, str) else None}
+        if not isinstance(split.ids, str):
+            (folder / f"{name}.ids.json").write_text(json.dumps(list(split.ids)), encoding="utf-8")
+    index = {
+        "format": FORMAT,
+        "form": raw.form,
+        "class_names": raw.class_names,
+        "sides": sides,
+        "fingerprint": fingerprint_content(raw.class_names, content),
+        "notes": [*notes, *raw.warnings],
+        **(_describe_rows(raw) if isinstance(raw, RawRows) else {}),
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+    (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+
+
+def _write_images(raw: RawData, name: str, folder: Path) -> tuple[Any, ...]:
+    split = raw.sides[name]
+    hashes = hash_examples(split.images) if split.hashes is None else split.hashes
+    arrays = {"images": split.images, "labels": split.labels, "hashes": hashes, "sums": sum_pixels(split.images)}
+    for what, array in arrays.items():
+        _write_array(folder / f"{name}.{what}.npy", array)
+    return split.images.shape[1:], hashes, split.labels
+
+
+def _write_rows(raw: RawRows, name: str, folder: Path) -> tuple[Any, ...]:
+    side = raw.sides[name]
+    side.frame.write_parquet(folder / f"{name}.rows.parquet", compression="lz4")
+    arrays = {"labels": side.labels, "hashes": side.hashes, "groups": side.groups}
+    for what, array in arrays.items():
+        if array is not None:
+            np.save(folder / f"{name}.{what}.npy", array)
+    columns = [raw.kind, *([one.name, one.type] for one in raw.columns)]
+    return (hashlib.blake2b(json.dumps(columns).encode(), digest_size=8).hexdigest(),), side.hashes, side.labels
+
+
+def _describe_rows(raw: RawRows) -> dict[str, Any]:
+    columns = [asdict(one) for one in raw.columns]
+    return {"kind": raw.kind, "task": raw.task, "label": raw.label, "columns": columns}
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write `array`, unless it is the whole of that very file already."""
+    if isinstance(array, np.memmap) and path.exists() and array.filename is not None:
+        if Path(array.filename) == path.absolute() and array.base is not None and array.offset:
+            array.flush()
+            if path.stat().st_size == array.offset + array.nbytes:
+                return
+        partial = path.with_suffix(".part")
+        with partial.open("wb") as file:
+            np.save(file, array)
+        partial.replace(path)
+        return
+    np.save(path, array)
+
+
+def open_prepared(folder: Path) -> Prepared | None:
+    """What lies in `folder`, images as memory maps; None when it is not there, damaged, or of another format."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if index["format"] != FORMAT:
+            return None
+        if any((folder / name).stat().st_size != size for name, size in index["files"].items()):
+            return None
+        return _open(folder, index)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _open(folder: Path, index: dict[str, Any]) -> Prepared:
+    from railcar.storage.columns import Column
+
+    kind = index.get("kind", "image")
+    return Prepared(
+        folder,
+        index["form"],
+        tuple(index["class_names"]),
+        {name: _open_side(folder, name, about, kind) for name, about in index["sides"].items()},
+        index["fingerprint"],
+        tuple(index["notes"]),
+        kind,
+        index.get("task", "classification"),
+        index.get("label", ""),
+        tuple(Column(**one) for one in index.get("columns", ())),
+    )
+
+
+def _open_side(folder: Path, name: str, about: dict[str, Any], kind: str) -> PreparedSide:
+    labels, hashes = _load(folder, name, "labels"), _load(folder, name, "hashes")
+    ids: str | Sequence[str] | None = about["ids"]
+    if ids is None:
+        ids = list(json.loads((folder / f"{name}.ids.json").read_text(encoding="utf-8")))
+    if kind == "image":
+        inputs, sums, groups = _load(folder, name, "images"), _load(folder, name, "sums"), None
+    else:
+        import polars as pl
+
+        has_groups = (folder / f"{name}.groups.npy").exists()
+        inputs, sums = pl.read_parquet(folder / f"{name}.rows.parquet"), None
+        groups = _load(folder, name, "groups") if has_groups else None
+    if not len(inputs) == len(labels) == len(hashes) == about["n"]:
+        raise ValueError(f"{name}: the arrays differ in length")
+    return PreparedSide(inputs, labels, hashes, sums, ids, groups)
+
+
+def _load(folder: Path, name: str, what: str) -> NDArray[Any]:
+    return np.load(folder / f"{name}.{what}.npy", mmap_mode="r")

@@ -1,0 +1,55 @@
+"""How TensorFlow is started: the memory that it may keep."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from railcar.training import tensorflow
+from railcar.training.tensorflow import memory_settings
+from tests.synthetic import write_image_folder
+
+
+@pytest.mark.parametrize(("total", "limit", "mb"), [(10.0, None, 9216), (10.0, 5.0, 4608), (None, 1.0, 921)])
+def test_nine_tenths_of_what_there_is_are_shared_by_the_processes(
+    monkeypatch: pytest.MonkeyPatch, total: float | None, limit: float | None, mb: int
+):
+    monkeypatch.setattr(
+        tensorflow, "describe_memory", lambda: {"total_gb": total, "limit_gb": limit, "available_gb": None}
+    )
+    assert memory_settings()["TF_CPU_BFC_MEM_LIMIT_IN_MB"] == str(mb)
+    assert memory_settings(3)["TF_CPU_BFC_MEM_LIMIT_IN_MB"] == str(mb // 3)
+
+
+def test_where_the_size_of_memory_is_unknown_nothing_is_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tensorflow, "describe_memory", lambda: dict.fromkeys(("total_gb", "limit_gb", "available_gb")))
+    assert memory_settings() == {}
+
+
+def _railcar(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "railcar", *arguments]
+    known = {**os.environ, "RAILCAR_RUNS": str(cwd / "runs"), **environment}
+    return subprocess.run(command, cwd=cwd, env=known, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_too_little_memory_is_said_in_words_when_training_and_when_predicting(tmp_path: Path):
+    images = write_image_folder(tmp_path / "images", side=64)
+    little = {"TF_CPU_BFC_MEM_LIMIT_IN_MB": "8"}
+    sets = ["model.filters=[16]", "training.steps=2", "training.batch_size=4", "training.tensorboard=false"]
+    options = [word for one in sets for word in ("--set", one)]
+
+    done = _railcar("train", str(images), *options, "--set", "training.batch_size=16", cwd=tmp_path, **little)
+    assert done.returncode == 1
+    assert "out of memory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    assert _railcar("train", str(images), *options, "--name", "fits", cwd=tmp_path).returncode == 0
+    many = [str(path) for path in sorted(images.rglob("*.png"))]
+    done = _railcar("predict", *many, "--run", "fits", cwd=tmp_path, **{"TF_CPU_BFC_MEM_LIMIT_IN_MB": "1"})
+    assert done.returncode == 1
+    assert "out of memory" in done.stderr
+    assert "Traceback" not in done.stderr
