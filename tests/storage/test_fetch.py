@@ -12,7 +12,7 @@ from railcar.storage import remote
 from railcar.storage.copies import Copy, list_copies
 from railcar.storage.fetch import fetch_tree
 from railcar.storage.parts import PART_BYTES
-from tests.storage.conftest import Place
+from tests.places import Place
 
 LARGE = os.urandom(PART_BYTES * 3 + 12345)
 

@@ -14,7 +14,7 @@ from railcar.errors import NotFound, Unreachable
 from railcar.runs.checkpoint import find_newest, prune_checkpoints, write_checkpoint
 from railcar.storage import remote
 from railcar.storage.mirror import COMPLETE, mirror_folder, restore_run
-from tests.storage.conftest import Place
+from tests.places import Place
 
 
 def save(run: Path, step: int, *, best: int | None = None, keep: int = 3) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from railcar.errors import AccessDenied, DataError, NotFound, Unreachable
 from railcar.storage import remote
-from tests.storage.conftest import Place
+from tests.places import Place
 
 CONTENT = bytes(range(256)) * 40
 

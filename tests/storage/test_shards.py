@@ -13,7 +13,7 @@ from railcar.storage import remote
 from railcar.storage.fetch import fetch_tree
 from railcar.storage.shards import MANIFEST, is_pack, open_shards, pack
 from railcar.storage.tfrecord import decode_example, encode_example, split_records
-from tests.storage.conftest import Place
+from tests.places import Place
 
 NAMES = ("cat", "dog")
 SIDES = {"train": 50, "test": 7}

@@ -260,6 +260,13 @@ class ShardSource:
             if progress:
                 progress(f"reading {side} shards", n_before, n_all)
 
+    def verify(self, *, progress: Progress | None = None) -> None:
+        """Raise `DataError` that names the first shard that is damaged: for who reads the shards by the index."""
+        shards = [shard for side in self.manifest.sides.values() for shard in side]
+        for number, _ in enumerate(self._read(shards), 1):
+            if progress:
+                progress("verifying shards", number, len(shards))
+
     def read_index(self) -> Any:
         """The index as a polars DataFrame. Raises `DataError` when it is not the one that the manifest means."""
         import polars
