@@ -37,10 +37,10 @@ def test_a_missing_path_is_refused_with_the_nearest_name(tmp_path: Path) -> None
     assert "the folder" in caught.value.hint
 
 
-def test_an_address_is_refused_with_the_mend() -> None:
-    with pytest.raises(DataError, match="only paths of this computer") as caught:
-        locate("gs://bucket/photos")
-    assert "fetch it first" in caught.value.hint
+def test_an_address_of_an_unknown_kind_is_refused_with_the_mend() -> None:
+    with pytest.raises(DataError, match="addresses of this kind cannot be read") as caught:
+        locate("ftp://host/photos")
+    assert "gs://, s3:// and https://" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,27 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from railcar.data.sources import cifar, cifar_pickles, csv, folder, idx, npz, rows, text_folder, tfrecord
+from railcar.data.sources import (
+    cifar,
+    cifar_pickles,
+    csv,
+    folder,
+    idx,
+    npz,
+    rows,
+    shards,
+    text_folder,
+    tfrecord,
+)
 from railcar.data.types import RawData, RawRows, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
+from railcar.storage.address import is_remote
 from railcar.storage.archives import is_archive, unpack_archive
+from railcar.storage.fetch import Progress, fetch_tree
 from railcar.storage.local import expand_home
 from railcar.storage.rows import SUFFIXES as ROW_SUFFIXES
+from railcar.storage.shards import is_pack
 
 MAX_SHOWN = 5
 
@@ -64,12 +78,13 @@ FORMS: dict[str, Form] = {
     "npz": Form(npz.read_npz, lambda path: [path]),
     "tfds": Form(tfrecord.read_tfds_folder, tfrecord.list_tfds_files),
     "tfrecord": Form(tfrecord.read_tfrecords, tfrecord.find_tfrecords),
+    "shards": Form(shards.read_shards, shards.list_shard_files),
     "folder": Form(folder.read_image_folder, folder.list_image_files),
 }
 
 
-def locate(source: str) -> Path:
-    """The path that `source` stands for: a known set's name (fetched when it must be), or a path.
+def locate(source: str, progress: Progress | None = None) -> Path:
+    """The path that `source` stands for: a known set's name or an address (fetched when it must be), or a path.
 
     A path that exists wins over a set of that name only when it is written as a path (`./mnist`). Raises `NotFound`
     with near names.
@@ -79,8 +94,8 @@ def locate(source: str) -> Path:
     path = expand_home(source)
     if path.exists():
         return path
-    if "://" in source:
-        raise DataError(f"{source}: only paths of this computer can be read", hint="fetch it first, then give its path")
+    if is_remote(source):
+        return fetch_tree(source, progress)
     parent = path.parent if path.parent.is_dir() else None
     names = sorted(entry.name for entry in parent.iterdir()) if parent else []
     near = get_close_matches(path.name, names, n=1)
@@ -122,6 +137,8 @@ def detect_form(path: Path) -> tuple[str, str]:
 
 
 def _detect_folder(path: Path) -> tuple[str, str]:
+    if is_pack(path):
+        return "shards", f"{path.name} holds a pack of shards"
     if found := idx.find_idx_files(path):
         return "idx", f"{path.name} holds IDX files for {' and '.join(found)}"
     if cifar.find_cifar_files(path):

@@ -18,6 +18,7 @@ from railcar.errors import DataError, NotFound, UsageError
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import DATASETS, MODELS
+from railcar.storage.address import is_remote, parse
 from railcar.storage.local import expand_home
 
 if TYPE_CHECKING:
@@ -96,10 +97,9 @@ def _resolve_text(text: str, overrides: Overrides) -> Input:
     path = expand_home(text)
     if path.suffix.lower() in _RECIPE_SUFFIXES:
         return Input(load_recipe(path, overrides), is_complete=True, overrides=overrides)
-    if "://" in text:
-        raise UsageError(
-            f"{text}: data at an address cannot be read yet", hint="copy it to this computer and give its path"
-        )
+    if is_remote(text):
+        base = {"name": _name_from(Path(parse(text).name).stem), "data": {"source": text}}
+        return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
     if path.exists():
         base = {"name": _name_from(path.resolve().stem), "data": {"source": str(path.absolute())}}
         return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
