@@ -211,3 +211,20 @@ def test_an_unknown_class_in_the_test_side_is_refused_with_its_line(tmp_path: Pa
     (tmp_path / "test.csv").write_text('id,review,label\n1,"a film",good\n2,"a film",odd\n')
     with pytest.raises(DataError, match=r"test\.csv: line 3: the label 'odd', which no training example has"):
         railcar.train(str(tmp_path), runs_dir=tmp_path / "runs", quiet=True)
+
+
+@pytest.mark.parametrize("balance", ["weights", "oversample"])
+def test_a_rare_class_is_found_more_often_when_classes_are_balanced(balance: str, tmp_path: Path):
+    draw = np.random.default_rng(0)
+    rare = draw.random(1500) < 0.06
+    signal = draw.normal(size=1500) + 1.2 * rare
+    pl.DataFrame(
+        {"signal": signal, "noise": draw.normal(size=1500), "label": np.where(rare, "rare", "usual")}
+    ).write_csv(tmp_path / "rows.csv")
+    found = {}
+    for how in ("none", balance):
+        overrides = {"data.balance": how, "data.test": 0.4, "training.epochs": 10, "training.tensorboard": False}
+        run = railcar.train(str(tmp_path / "rows.csv"), overrides=overrides, runs_dir=tmp_path / "runs", quiet=True)
+        [row] = [one for one in run.evaluation["test"]["per_class"] if one["class"] == "rare"]
+        found[how] = row["recall"]
+    assert found[balance] > found["none"] + 0.3

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
 from railcar.data.fingerprint import fingerprint_content, hash_examples, mean_and_std
+from railcar.data.leakage import find_near_pairs
 from railcar.data.selection import Selection, select_classes
 from railcar.data.splits import Share, split_sides
 from railcar.data.store import FORMAT, open_prepared, write_prepared
@@ -219,6 +220,8 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
             raw: RawData | RawRows = read(replace(options, allocate=allocate))
         if options.image_size and form != "folder" and isinstance(raw, RawData):
             raw = _resize(raw, options.image_size)
+        if isinstance(raw, RawData):
+            raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides)))
         write_prepared(raw, folder, notes)
     prepared = open_prepared(target)
     if prepared is None:

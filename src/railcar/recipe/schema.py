@@ -80,6 +80,9 @@ class Data(Node):
     training split. Part of the model, so that prediction takes raw images."""
     augment: Augment = Augment()
     """Random changes of training images."""
+    balance: Literal["none", "weights", "oversample"] = "none"
+    """Let classes of different sizes count alike in training: by weights in the loss, or by showing examples of the
+    smaller ones more often."""
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The share of unreadable examples that is skipped and named; with more than that the data is refused."""
     duplicates: Literal["keep", "drop"] = "keep"
