@@ -218,9 +218,8 @@ def test_a_rare_class_is_found_more_often_when_classes_are_balanced(balance: str
     draw = np.random.default_rng(0)
     rare = draw.random(1500) < 0.06
     signal = draw.normal(size=1500) + 1.2 * rare
-    pl.DataFrame(
-        {"signal": signal, "noise": draw.normal(size=1500), "label": np.where(rare, "rare", "usual")}
-    ).write_csv(tmp_path / "rows.csv")
+    columns = {"signal": signal, "noise": draw.normal(size=1500), "label": np.where(rare, "rare", "usual")}
+    pl.DataFrame(columns).write_csv(tmp_path / "rows.csv")
     found = {}
     for how in ("none", balance):
         overrides = {"data.balance": how, "data.test": 0.4, "training.epochs": 10, "training.tensorboard": False}
