@@ -128,9 +128,11 @@ def detect_form(path: Path) -> tuple[str, str]:
         return "tfrecord", f"{path.name} is a TFRecord file"
     if is_archive(path):
         return "archive", f"{path.name} is an archive"
-    hint = "give an image folder, a .csv, .jsonl or .parquet, an .npz, an archive, or a folder of IDX files"
+    hint = "give a folder or an archive of images or texts, a .csv, .jsonl, .parquet, .npz or .tfrecord, or IDX files"
     if "-ubyte" in name:
         hint = f"give the folder that holds it: {path.parent}"
+    if name.endswith((".7z", ".rar")):
+        hint = "unpack it first, then give the folder (zip and tar are unpacked by railcar)"
     raise DataError(
         f"{path}: not a form of data that railcar reads (a file of {path.stat().st_size:,} bytes)", hint=hint
     )
