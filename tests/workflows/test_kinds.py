@@ -15,6 +15,7 @@ import railcar
 from railcar.errors import DataError, RecipeError
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.workflows.plan import plan
+from tests.synthetic import write_image_folder
 
 GOOD, BAD = ["great", "lovely", "fine", "superb"], ["awful", "dull", "poor", "dreadful"]
 SHORT = {"training.epochs": 8, "training.tensorboard": False}
@@ -227,3 +228,30 @@ def test_a_rare_class_is_found_more_often_when_classes_are_balanced(balance: str
         [row] = [one for one in run.evaluation["test"]["per_class"] if one["class"] == "rare"]
         found[how] = row["recall"]
     assert found[balance] > found["none"] + 0.3
+
+
+def test_frames_of_polars_and_pandas_are_trained_on_and_asked_alike(tmp_path: Path):
+    import pandas
+
+    frame = make_table().drop("dear")
+    overrides = {"data.label": "price", "training.steps": 3, "training.tensorboard": False}
+    runs = []
+    for number, data in enumerate((frame, pandas.DataFrame(frame.to_dict(as_series=False)))):
+        runs.append(railcar.train(data, overrides=overrides, runs_dir=tmp_path / str(number), quiet=True))
+    first, second = (RunDir(run.path).read_manifest()["data"]["fingerprint"] for run in runs)
+    assert first == second and runs[0].recipe.data.task == "regression"
+    with pytest.raises(DataError, match="which column is the label"):
+        railcar.train(frame.drop("price"), runs_dir=tmp_path / "no", quiet=True)
+
+
+def test_a_table_that_names_image_files_is_learnt_as_images(tmp_path: Path):
+    write_image_folder(tmp_path / "images", n_per_class=20)
+    files = sorted((tmp_path / "images").rglob("*.png"))
+    lines = [f"{file.relative_to(tmp_path)},{file.parent.name}" for file in files]
+    (tmp_path / "list.csv").write_text("file,label\n" + "\n".join(lines) + "\n")
+    overrides = {"training.steps": 2, "training.tensorboard": False}
+    run = railcar.train(str(tmp_path / "list.csv"), overrides=overrides, runs_dir=tmp_path / "runs", quiet=True)
+    manifest = RunDir(run.path).read_manifest()["data"]
+    assert (manifest["kind"], manifest["form"], manifest["class_names"]) == ("image", "image-list", ["a", "b", "c"])
+    ids = pl.read_parquet(run.path / "splits.parquet")["id"]
+    assert set(ids) == {file.relative_to(tmp_path).as_posix() for file in files}
