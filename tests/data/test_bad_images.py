@@ -88,7 +88,7 @@ def test_7_what_macos_writes_beside_an_image_is_counted_apart(make: SimpleNamesp
 @pytest.mark.parametrize("suffix", [".webp", ".tif", ".tiff", ".TIF"])
 def test_8_webp_and_tiff_are_loaded(make: SimpleNamespace, tmp_path: Path, suffix: str) -> None:
     form = "WEBP" if suffix == ".webp" else "TIFF"
-    options = {"lossless": True} if form == "WEBP" else {"compression": "tiff_lzw"}
+    options: dict[str, Any] = {"lossless": True} if form == "WEBP" else {"compression": "tiff_lzw"}
     raw = read_with(make, tmp_path, {f"cat/x{suffix}": encode(form, **options)})
     row = list(raw.sides["train"].ids).index(f"cat/x{suffix}")
     np.testing.assert_array_equal(raw.sides["train"].images[row], PIXELS)

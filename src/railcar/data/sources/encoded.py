@@ -259,8 +259,9 @@ def _decode_chunk(numbers: Sequence[int], looked: list[_Looked], rows: Rows, has
     said: Said = []
     shape = rows.images.shape[1:]
     n_block = max(1, BLOCK_BYTES // math.prod(shape))
+    buffer = np.empty((min(n_block, len(numbers)), *shape), np.uint8)
     for start in range(numbers[0], numbers[-1] + 1, n_block):
-        block = np.zeros((min(n_block, numbers[-1] + 1 - start), *shape), np.uint8)
+        block = buffer[: numbers[-1] + 1 - start]
         _decode_block(start, block, looked, hashes, said)
         rows.write(start, block)
     return said
