@@ -311,10 +311,8 @@ def _hint_refused(address: Address, reason: str) -> str:
     return "check the address"
 
 
-def check_md5_of_file(address: Address, entry: Entry, path: Path) -> None:
-    """Remove the file and raise `DataError` when its MD5 differs from its tag; as `read`, not when it does so twice."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+def check_md5_of_file(address: Address, entry: Entry, path: Path, digest: bytes) -> None:
+    """Remove the file and raise `DataError` when its MD5 `digest` is not its tag; not when it is so twice."""
     place = (address.scheme, address.bucket)
     if entry.md5 is None or place in _tags_are_no_md5 or digest == entry.md5:
         return
