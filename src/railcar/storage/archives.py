@@ -281,7 +281,7 @@ def _unpack_tar(path: Path, start: bytes, writer: _Writer, progress: Progress | 
         stream = _Tail(plain)
         with tarfile.open(fileobj=cast(Any, stream), mode="r|", errorlevel=2) as archive:
             for number, member in enumerate(archive):
-                archive.members = []  # which it would keep, all of them
+                cast(Any, archive).members = []  # which it would keep, all of them
                 if not _is_left_out(member.name):
                     _unpack_member(archive, member, writer)
                 if progress and number % 256 == 0:
