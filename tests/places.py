@@ -69,7 +69,6 @@ def clouds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatc
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("RAILCAR_RETRY_S", "20")
     monkeypatch.setenv("RAILCAR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("railcar.storage.retry.FIRST_WAIT_S", 0.01)
     return monkeypatch
 
 

@@ -71,6 +71,14 @@ def run_proxy(target: str) -> Iterator[Proxy]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
+        def setup(self) -> None:
+            super().setup()
+            self.upstream = http.client.HTTPConnection(host, timeout=60)
+
+        def finish(self) -> None:
+            self.upstream.close()
+            super().finish()
+
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             faults = proxy.faults
@@ -88,13 +96,15 @@ def run_proxy(target: str) -> Iterator[Proxy]:
                 self.pass_on(body, faults, fault)
 
         def pass_on(self, body: bytes, faults: Faults, fault: str) -> None:
-            connection = http.client.HTTPConnection(host, timeout=60)
             try:
-                connection.request(self.command, self.path, body, dict(self.headers.items()))
-                reply = connection.getresponse()
+                self.upstream.request(self.command, self.path, body, dict(self.headers.items()))
+                reply = self.upstream.getresponse()
                 content = reply.read()
-            finally:
-                connection.close()
+            except (http.client.HTTPException, ConnectionError):  # closed by the server as idle
+                self.upstream.close()
+                self.upstream.request(self.command, self.path, body, dict(self.headers.items()))
+                reply = self.upstream.getresponse()
+                content = reply.read()
             if fault == "lost":
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)

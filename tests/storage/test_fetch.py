@@ -185,3 +185,19 @@ def test_a_web_address_that_is_not_there_or_denied_is_told_apart(s3: Place) -> N
     s3.faults.n_busy, s3.faults.busy_status = 1, 403
     with pytest.raises(DataError, match="may not be read"):
         fetch_tree(s3.url("nothing.zip"))
+
+
+def test_two_processes_that_fetch_the_same_do_it_once(s3: Place) -> None:
+    files = fill(s3, 30)
+    s3.faults.latency_s = 0.05
+    before = s3.count("GET")
+    program = f"from railcar.storage.fetch import fetch_tree; print(fetch_tree({s3.address + '/photos'!r}))"
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    printed = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert read_tree(Path(printed[0][0].strip())) == files
+    assert printed[0][0] == printed[1][0]
+    assert s3.count("GET") - before == 30 + 2  # each file once, and a listing for each process

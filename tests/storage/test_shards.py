@@ -12,7 +12,6 @@ from railcar.errors import DataError, NotFound, Unreachable
 from railcar.storage import remote
 from railcar.storage.fetch import fetch_tree
 from railcar.storage.shards import MANIFEST, is_pack, open_shards, pack
-from railcar.storage.tfrecord import decode_example, encode_example, split_records
 from tests.places import Place
 
 NAMES = ("cat", "dog")
@@ -74,21 +73,6 @@ def test_other_readers_read_the_shards(tmp_path: Path) -> None:
     ]
     assert [(one["id"].decode(), one["label"], one["image"]) for one in found] == make_examples()[:50]
     assert found[1]["class_name"] == b"dog"
-
-
-def test_what_others_write_is_understood(tmp_path: Path) -> None:
-    tensorflow = pytest.importorskip("tensorflow")
-    train = tensorflow.train
-    features = {
-        "image": train.Feature(bytes_list=train.BytesList(value=[b"\x00\xff" * 300])),
-        "label": train.Feature(int64_list=train.Int64List(value=[-3])),
-    }
-    message = train.Example(features=train.Features(feature=features)).SerializeToString()
-    with tensorflow.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
-        writer.write(message)
-    (payload,) = split_records((tmp_path / "a.tfrecord").read_bytes(), where="a")
-    assert decode_example(payload, where="a") == {"image": b"\x00\xff" * 300, "label": -3}
-    assert decode_example(encode_example({"image": b"", "label": 2**40}), where="a") == {"image": b"", "label": 2**40}
 
 
 def test_without_its_manifest_there_is_no_pack(place: Place) -> None:
@@ -177,3 +161,11 @@ def test_a_pack_of_a_newer_form_or_of_something_else_is_refused(tmp_path: Path) 
         (tmp_path / MANIFEST).write_text(json.dumps(about))
         with pytest.raises(DataError, match=words):
             open_shards(tmp_path)
+
+
+def test_an_example_of_another_kind_is_named(tmp_path: Path) -> None:
+    pack([("a", 0, b"1")], NAMES, tmp_path, {"train": 1})
+    manifest = json.loads((tmp_path / MANIFEST).read_bytes())
+    (tmp_path / MANIFEST).write_text(json.dumps({**manifest, "kind": "row"}))
+    with pytest.raises(DataError, match="an example without id, label and row"):
+        list(open_shards(tmp_path).iterate("train"))

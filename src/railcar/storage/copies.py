@@ -68,12 +68,15 @@ class Copy:
     def fetching(self, say: Say) -> Iterator[None]:
         """Be the only one that fetches it; waits while another does."""
         with ExitStack() as stack:
+            told = False
             while True:
                 try:
                     stack.enter_context(hold_lock(_lock_path(self.folder, "fetch")))
                     break
                 except LockHeld:
-                    say(f"waiting for another process that fetches {self.address}")
+                    if not told:
+                        say(f"waiting for another process that fetches {self.address}")
+                    told = True
             yield
 
     def fetched(self) -> dict[str, FileTag]:

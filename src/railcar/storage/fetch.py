@@ -1,4 +1,4 @@
-"""What lies at a remote address -> the same files in the cache: sixteen at a time, resumed, verified.
+"""What lies at a remote address -> the same files in the cache: many at a time, resumed, verified.
 
 Owns what is fetched and in which order. The cache's folders are `copies.py`'s, single requests `remote.py`'s and
 `download.py`'s.
@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,7 +34,10 @@ Progress = Callable[[str, int, int], None]
 
 # Who has a complete copy need not wait long for a network that is not there.
 _SHORT_PATIENCE_S = 5.0
-_N_AHEAD = 4 * N_PARALLEL
+# Of small objects more at a time: they wait for answers, and take no memory.
+_N_SMALL = 64
+_SMALL_BYTES = 1 << 20
+_N_AHEAD = 4 * _N_SMALL
 
 
 def print_note(text: str) -> None:
@@ -145,13 +149,16 @@ class _Fetch:
         self._missing = missing
         self._meter = meter
         self._stop = threading.Event()
+        self._large = threading.BoundedSemaphore(N_PARALLEL)
         self._partial: dict[str, PartialFile] = {}
 
     def run(self) -> None:
         """Raises the first error, after what was under way has been given up."""
         work = self._list_work()
         running: set[Future[tuple[str, int]]] = set()
-        with ThreadPoolExecutor(N_PARALLEL, thread_name_prefix="railcar-fetch") as pool:
+        done: set[Future[tuple[str, int]]] = set()
+        n_threads = _N_SMALL if any(one.size <= _SMALL_BYTES for one in self._missing.values()) else N_PARALLEL
+        with ThreadPoolExecutor(n_threads, thread_name_prefix="railcar-fetch") as pool:
             try:
                 while True:
                     # Few are handed out ahead: a million futures would fill the memory.
@@ -162,11 +169,15 @@ class _Fetch:
                     if not running:
                         return
                     done, running = wait(running, return_when=FIRST_COMPLETED)
-                    for one in done:
-                        self._take(*one.result())
+                    while done:
+                        self._take(*done.pop().result())
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
+                # What came meanwhile need not come again.
+                for one in done | running:
+                    if not one.cancelled() and one.exception() is None:
+                        self._take(*one.result())
                 raise
             finally:
                 for partial in self._partial.values():
@@ -189,7 +200,8 @@ class _Fetch:
         return Address(self._place.scheme, self._place.bucket, entry.key)
 
     def _fetch_whole(self, name: str, entry: Entry) -> tuple[str, int]:
-        content = read_view(self._address(entry), expected=entry, stop=self._stop)
+        with self._large if entry.size > _SMALL_BYTES else nullcontext():
+            content = read_view(self._address(entry), expected=entry, stop=self._stop)
         path = self._copy.partial / hashlib.sha256(name.encode()).hexdigest()
         path.write_bytes(content)
         self._put(path, name)
@@ -197,7 +209,10 @@ class _Fetch:
 
     def _fetch_part(self, name: str, number: int) -> tuple[str, int]:
         partial = self._partial[name]
-        content = read_view(self._address(partial.entry), partial.span(number), expected=partial.entry, stop=self._stop)
+        with self._large:
+            content = read_view(
+                self._address(partial.entry), partial.span(number), expected=partial.entry, stop=self._stop
+            )
         if partial.write(number, content):
             self._close(name)
             return name, len(content)

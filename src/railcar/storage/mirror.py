@@ -36,6 +36,8 @@ FORMAT = 1
 _LAST_SENT = ("best.json", "last.json")
 _LAST_RESTORED = ("best.json", "last.json", "manifest.json")
 
+_SMALL_BYTES = 32 << 20
+
 FileSum = tuple[int, str]
 
 
@@ -121,12 +123,20 @@ class _Sender:
     def send_files(self, local: Path, names: Iterable[str]) -> None:
         ordered = _ordered(names, _LAST_SENT)
         first = [name for name in ordered if name not in _LAST_SENT]
-        self._send_all(local, first)
-        self._send_all(local, ordered[len(first) :])
+        self._send_all(local, first, may_vanish=True)
+        self._send_all(local, ordered[len(first) :], may_vanish=True)
 
-    def _send_all(self, local: Path, names: list[str]) -> None:
+    def _send_all(self, local: Path, names: list[str], *, may_vanish: bool = False) -> None:
+        def send(name: str) -> int | None:
+            try:
+                return self._send(local / name, name)
+            except FileNotFoundError:
+                if not may_vanish:
+                    raise
+                return None
+
         with ThreadPoolExecutor(remote.N_PARALLEL, thread_name_prefix="railcar-mirror") as pool:
-            for n_bytes in list(pool.map(lambda name: self._send(local / name, name), names)):
+            for n_bytes in list(pool.map(send, names)):
                 if n_bytes is not None:
                     self.n_files += 1
                     self.n_bytes += n_bytes
@@ -137,7 +147,8 @@ class _Sender:
         size = path.stat().st_size
         if entry is not None and entry.size == size and _is_same(path, entry):
             return None
-        remote.write(self._place / name, path)
+        # A log may grow while it is sent: what is small is sent as it was at one moment.
+        remote.write(self._place / name, path.read_bytes() if size <= _SMALL_BYTES else path)
         return size
 
 

@@ -26,6 +26,9 @@ class PartialFile:
         self._path = folder / f"{digest}.parts"
         self._list = folder / f"{digest}.list"
         self._lock = threading.Lock()
+        self._hash_lock = threading.Lock()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._n_hashed = 0
         self._n_parts = -(-entry.size // PART_BYTES)
         self._done = self._read_list()
         # The file keeps its holes until they are filled.
@@ -55,14 +58,33 @@ class PartialFile:
             with self._list.open("a") as file:
                 file.write(f"{number}\n")
             self._done.add(number)
-            return len(self._done) == self._n_parts
+            is_last = len(self._done) == self._n_parts
+        # Whoever is at it goes on to the parts that came meanwhile; the last one waits for its turn.
+        if self._hash_lock.acquire(blocking=is_last):
+            try:
+                self._hash_on()
+            finally:
+                self._hash_lock.release()
+        return is_last
 
     def finish(self, address: Address) -> Path:
         """The whole file, verified where its service gives a checksum. Raises `DataError` when it came damaged."""
+        self._hash_on()
         self.close()
         self._list.unlink(missing_ok=True)
-        check_md5_of_file(address, self.entry, self._path)
+        check_md5_of_file(address, self.entry, self._path, self._md5.digest())
         return self._path
+
+    def _hash_on(self) -> None:
+        """Take the parts that follow on what was hashed before, while the others are still under way."""
+        if self.entry.md5 is None:
+            return
+        with self._path.open("rb") as file:
+            while self._n_hashed in self._done:
+                start, stop = self.span(self._n_hashed)
+                file.seek(start)
+                self._md5.update(file.read(stop - start))
+                self._n_hashed += 1
 
     def close(self) -> None:
         """What is there stays for the next attempt."""

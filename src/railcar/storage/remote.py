@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from railcar.errors import AccessDenied, DataError, NotFound, Unreachable
 from railcar.storage.address import Address, is_remote, parse
-from railcar.storage.base import Denied, Entry, Missing, Refused, Span, Store
+from railcar.storage.base import Denied, Entry, Missing, Refused, Span, Store, md5_of_etag
 from railcar.storage.credentials import environment_key
 from railcar.storage.retry import OutOfPatience, Transient, retry
 
@@ -186,13 +186,10 @@ def _as_prefix(address: Address) -> str:
 
 def _differ(tag: str, other: str) -> bool:
     """Whether two tags say that the content differs; listings and answers may write the same tag in two ways."""
-    plain, other_plain = tag.strip('"'), other.strip('"')
-    return bool(plain and other_plain and plain != other_plain) and not _same_md5(tag, other)
-
-
-def _same_md5(tag: str, other: str) -> bool:
-    first, second = Entry("", 0, tag).md5, Entry("", 0, other).md5
-    return (first is None) != (second is None) or first == second is not None
+    if not tag or not other or tag.strip('"') == other.strip('"'):
+        return False
+    md5 = md5_of_etag(tag)
+    return md5 is None or md5 != md5_of_etag(other)
 
 
 def _check_md5(address: Address, entry: Entry, data: memoryview, seen: set[bytes]) -> None:
@@ -311,10 +308,8 @@ def _hint_refused(address: Address, reason: str) -> str:
     return "check the address"
 
 
-def check_md5_of_file(address: Address, entry: Entry, path: Path) -> None:
-    """Remove the file and raise `DataError` when its MD5 differs from its tag; as `read`, not when it does so twice."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+def check_md5_of_file(address: Address, entry: Entry, path: Path, digest: bytes) -> None:
+    """Remove the file and raise `DataError` when its MD5 `digest` is not its tag; not when it is so twice."""
     place = (address.scheme, address.bucket)
     if entry.md5 is None or place in _tags_are_no_md5 or digest == entry.md5:
         return

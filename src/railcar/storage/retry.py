@@ -17,7 +17,7 @@ from railcar.errors import UsageError
 T = TypeVar("T")
 
 PATIENCE_S = 120.0
-FIRST_WAIT_S = 0.2
+FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 15.0
 
 
@@ -69,7 +69,7 @@ def retry(call: Callable[[], T], *, within_s: float | None = None, stop: threadi
             return call()
         except Transient as error:
             n_attempts += 1
-            bound = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(n_attempts, 16))
+            bound = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(n_attempts - 1, 16))
             wait = random.uniform(0, bound)
             elapsed = time.monotonic() - began
             if elapsed + wait > limit or stop.wait(wait):

@@ -29,7 +29,8 @@ from typing import Any
 from railcar.errors import DataError, NotFound
 from railcar.storage import remote
 from railcar.storage.address import Address, parse
-from railcar.storage.tfrecord import HEADER_BYTES, decode_example, encode_example, encode_record, split_records
+from railcar.storage.records import Place, list_records, parse_example
+from railcar.storage.tfrecord import HEADER_BYTES, encode_example, encode_record
 
 FORMAT = "railcar-shards"
 FORMAT_VERSION = 1
@@ -250,12 +251,9 @@ class ShardSource:
         while shards and n_before + shards[0].n_examples <= start:
             n_before += shards.popleft().n_examples
         for shard, data in self._read(shards):
-            where = str(self.address / shard.name)
-            for number, payload in enumerate(split_records(data, where=where), n_before):
-                if number < start:
-                    continue
-                fields = decode_example(payload, where=where)
-                yield _example(fields, self.manifest.kind, where)
+            for number, place in enumerate(list_records(Path(shard.name), data), n_before):
+                if number >= start:
+                    yield _decode(data, place, self.manifest.kind, str(self.address / shard.name))
             n_before += shard.n_examples
             if progress:
                 progress(f"reading {side} shards", n_before, n_all)
@@ -329,11 +327,10 @@ def _verify(place: Address, shard: Shard, data: bytes) -> None:
         )
 
 
-def _example(fields: Mapping[str, bytes | int], kind: str, where: str) -> Example:
+def _decode(data: bytes, place: Place, kind: str, where: str) -> Example:
     try:
-        id, label, content = fields["id"], fields["label"], fields[kind]
-    except KeyError as error:
-        raise DataError(f"{where}: an example without {error}", hint="pack the data again") from error
-    if not (isinstance(id, bytes) and isinstance(label, int) and isinstance(content, bytes)):
-        raise DataError(f"{where}: an example whose features have other types", hint="pack the data again")
-    return Example(id.decode(), label, content)
+        features = parse_example(data, place)
+        id, content = (data[slice(*features[name.encode()].places[0])] for name in ("id", kind))
+        return Example(id.decode(), features[b"label"].integers[0], content)
+    except (ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{where}: an example without id, label and {kind}", hint="pack the data again") from error

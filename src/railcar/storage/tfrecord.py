@@ -1,4 +1,4 @@
-"""TFRecord files of `tf.train.Example`, without TensorFlow: bytes in, bytes out.
+"""Writing TFRecords of `tf.train.Example`, without TensorFlow. Reading them is `records.py`'s.
 
 Owns the framing and the few kinds of protocol buffer fields that an Example has. Sources: tensorflow.org/tutorials/
 load_data/tfrecord (framing), tensorflow/core/example/*.proto (messages), protobuf.dev/programming-guides/encoding.
@@ -7,36 +7,20 @@ load_data/tfrecord (framing), tensorflow/core/example/*.proto (messages), protob
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from railcar.errors import DataError, MissingExtra
+from railcar.errors import MissingExtra
 
 Feature = bytes | int
 HEADER_BYTES = 12
-FOOTER_BYTES = 4
 _MASK_DELTA = 0xA282EAD8
-_VARINT, _LENGTH_DELIMITED = 0, 2
+_LENGTH_DELIMITED = 2
 
 
 def encode_record(payload: bytes) -> bytes:
     """One record: length, its checksum, the payload, its checksum. Raises `MissingExtra` without google-crc32c."""
     header = struct.pack("<Q", len(payload))
     return b"".join((header, _masked_crc(header), payload, _masked_crc(payload)))
-
-
-def split_records(data: bytes | memoryview, *, where: str) -> Iterator[memoryview]:
-    """The payload of each record. Checksums are not looked at: the caller knows that `data` is whole."""
-    view = memoryview(data)
-    start = 0
-    while start < len(view):
-        if start + HEADER_BYTES > len(view):
-            raise DataError(f"{where}: ends within a record", hint="make the file anew")
-        (n_bytes,) = struct.unpack_from("<Q", view, start)
-        stop = start + HEADER_BYTES + n_bytes
-        if stop + FOOTER_BYTES > len(view):
-            raise DataError(f"{where}: ends within a record", hint="make the file anew")
-        yield view[start + HEADER_BYTES : stop]
-        start = stop + FOOTER_BYTES
 
 
 def encode_example(features: Mapping[str, Feature]) -> bytes:
@@ -52,30 +36,6 @@ def encode_example(features: Mapping[str, Feature]) -> bytes:
     return _field(1, entries)
 
 
-def decode_example(payload: bytes | memoryview, *, where: str) -> dict[str, Feature]:
-    """The first value of each bytes_list and int64_list of a `tf.train.Example`. Raises `DataError`."""
-    found: dict[str, Feature] = {}
-    try:
-        for _, features in _fields(memoryview(payload), 1):
-            for _, entry in _fields(features, 1):
-                parts = dict(_fields(entry))
-                for kind, values in _fields(parts[2]):
-                    found[bytes(parts[1]).decode()] = _first(kind, values)
-    except (IndexError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{where}: holds what is no tf.train.Example", hint="make the file anew") from error
-    return found
-
-
-def _first(kind: int, values: memoryview) -> Feature:
-    _, value = next(_fields(values, 1))
-    if kind == 1:
-        return bytes(value)
-    if kind != 3:
-        raise ValueError(kind)
-    number = value if isinstance(value, int) else _read_varint(value, 0)[0]
-    return number - (1 << 64) if number >= 1 << 63 else number
-
-
 def _field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | _LENGTH_DELIMITED]) + _varint(len(content)) + content
 
@@ -87,40 +47,6 @@ def _varint(value: int) -> bytes:
         value >>= 7
     found.append(value)
     return bytes(found)
-
-
-def _read_varint(view: memoryview, start: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = view[start]
-        start += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, start
-        shift += 7
-        if shift > 63:
-            raise ValueError("varint")
-
-
-def _fields(view: memoryview, only: int | None = None) -> Iterator[tuple[int, memoryview]]:
-    start = 0
-    while start < len(view):
-        tag, start = _read_varint(view, start)
-        number, kind = tag >> 3, tag & 7
-        if kind == _LENGTH_DELIMITED:
-            length, start = _read_varint(view, start)
-            if start + length > len(view):
-                raise ValueError("length")
-            content = view[start : start + length]
-            start += length
-        elif kind == _VARINT:
-            begin = start
-            _, start = _read_varint(view, start)
-            content = view[begin:start]
-        else:
-            raise ValueError(kind)
-        if only is None or number == only:
-            yield number, content
 
 
 def _masked_crc(data: bytes) -> bytes:
