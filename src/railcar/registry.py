@@ -18,12 +18,13 @@ from railcar.errors import MissingExtra, UsageError
 @dataclass(frozen=True)
 class Entry:
     """`target` is "module:attribute"; `summary` one line for listings; `keys` the recipe's keys that count for it;
-    `kind` what a model is for, or a data set of."""
+    `kind` what a model is for, or a data set of; `is_embedded` whether a data set is in the package."""
 
     target: str
     summary: str
     keys: tuple[str, ...] = ()
     kind: str = "image"
+    is_embedded: bool = False
 
 
 class Registry:
@@ -108,17 +109,21 @@ DATASETS = Registry(
     "data set",
     {
         "mnist-sample": Entry(
-            "railcar.data.sources.sample:find_mnist_sample", "handwritten digits, 28x28: part of MNIST, embedded"
+            "railcar.data.sources.sample:find_mnist_sample",
+            "handwritten digits, 28x28: part of MNIST, embedded",
+            is_embedded=True,
         ),
         "penguins": Entry(
             "railcar.data.sources.sample:find_penguins",
             "344 penguins of three species, measured: a table with gaps, embedded",
             kind="table",
+            is_embedded=True,
         ),
         "sms-spam": Entry(
             "railcar.data.sources.sample:find_sms_spam",
             "4,837 text messages, wanted or spam, embedded",
             kind="text",
+            is_embedded=True,
         ),
         "cifar10": Entry(
             "railcar.data.sources.cifar:fetch_cifar10", "small photos, 32x32 RGB: 50,000 to train on, 10,000 to test on"

@@ -30,6 +30,7 @@ COMMANDS = {
     "train": "Train a model on a data set, or as a recipe says.",
     "evaluate": "Measure a run's model on its test split.",
     "predict": "Say what is on images, or in the rows of a CSV file.",
+    "data": "Check data, prepare it, and look after the cache.",
     "runs": "List, show, compare and delete runs.",
     "tensorboard": "Open runs in TensorBoard.",
     "recipe": "List, show and check recipes.",

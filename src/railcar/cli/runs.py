@@ -7,7 +7,6 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import click
 
 from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option
+from railcar.cli.text import format_age, format_duration, format_size, format_table
 from railcar.errors import RailcarError, UsageError
 from railcar.runs.index import (
     RunSummary,
@@ -105,7 +105,7 @@ def compare_command(wanted: tuple[str, ...], runs_dir: Path, console: Console) -
         for key, values in comparison["metrics"].items()
         if any(value is not None for value in values)
     ]
-    console.result(f"{names}\n\n{_table(rows)}")
+    console.result(f"{names}\n\n{format_table(rows)}")
 
 
 @command.command("delete")
@@ -128,7 +128,7 @@ def _ask(runs: Sequence[RunDir]) -> None:
     if not sys.stdin.isatty():
         raise UsageError("nobody can be asked whether to delete: there is no terminal", hint="add --yes")
     for run in runs:
-        click.echo(f"{run.path}  ({_size_text(_size(run.path))})", err=True)
+        click.echo(f"{run.path}  ({format_size(_size(run.path))})", err=True)
     what = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
     if not click.confirm(f"Delete {what} with all files?", default=False, err=True):
         raise RailcarError("nothing was deleted", hint="answer y to delete")
@@ -144,39 +144,26 @@ def _list_table(summaries: Sequence[RunSummary]) -> str:
             _steps_text(summary),
             _share_text(summary.val_accuracy),
             _share_text(summary.test_accuracy),
-            age_text(summary.started),
-            duration_text(summary.took_s),
+            format_age(summary.started),
+            format_duration(summary.took_s),
         ]
         for summary in summaries
     ]
     width = shutil.get_terminal_size().columns
     table = [header, *rows]
     for dropped in ("took", "age", "step", "val"):
-        text = _table(table, right_from=2)
+        text = format_table(table, right_from=2)
         if max(len(line) for line in text.splitlines()) <= width:
             return text
         column = table[0].index(dropped)
         table = [row[:column] + row[column + 1 :] for row in table]
-    return _table(table, right_from=2)
-
-
-def _table(rows: Sequence[Sequence[str]], right_from: int = 1) -> str:
-    """Columns two blanks apart; those from `right_from` on are set flush right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column >= right_from else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join(lines)
+    return format_table(table, right_from=2)
 
 
 def _heading(summary: RunSummary, manifest: dict[str, Any]) -> str:
     lines = [summary.name]
-    took = f", took {duration_text(summary.took_s)}" if summary.took_s is not None else ""
-    lines.append(f"{summary.state} at step {_steps_text(summary)}, started {age_text(summary.started)} ago{took}")
+    took = f", took {format_duration(summary.took_s)}" if summary.took_s is not None else ""
+    lines.append(f"{summary.state} at step {_steps_text(summary)}, started {format_age(summary.started)} ago{took}")
     data = manifest.get("data") or {}
     sizes = [f"{data[f'n_{side}']:,} {side}" for side in ("train", "validation", "test") if data.get(f"n_{side}")]
     if data.get("source"):
@@ -237,7 +224,7 @@ def _result_lines(evaluation: dict[str, Any]) -> list[str]:
 def _files(run: RunDir) -> dict[str, str]:
     """What lies in the run's folder, folders with a slash, and how big each is."""
     entries = sorted(path for path in run.path.iterdir() if not path.name.startswith("."))
-    return {path.name + ("/" if path.is_dir() else ""): _size_text(_size(path)) for path in entries}
+    return {path.name + ("/" if path.is_dir() else ""): format_size(_size(path)) for path in entries}
 
 
 def _size(path: Path) -> int:
@@ -245,14 +232,6 @@ def _size(path: Path) -> int:
     if path.is_dir():
         return sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file())
     return path.lstat().st_size
-
-
-def _size_text(n_bytes: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" or n_bytes >= 10 else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} GB"
 
 
 def _plain(summary: RunSummary) -> dict[str, Any]:
@@ -287,26 +266,5 @@ def _metric_text(key: str, value: Any) -> str:
     if key.endswith("accuracy"):
         return _share_text(value)
     if key == "seconds_training":
-        return duration_text(value)
+        return format_duration(value)
     return _value_text(value if not isinstance(value, float) else float(f"{value:.4g}"))
-
-
-def age_text(moment: datetime | None) -> str:
-    """How long ago that was: 40 s, 5 min, 3 h, 12 d."""
-    if moment is None:
-        return "-"
-    seconds = max((datetime.now(UTC) - moment).total_seconds(), 0.0)
-    for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{seconds // 86400:.0f} d"
-
-
-def duration_text(seconds: float | None) -> str:
-    """8.2s, 12m40s, 3h05m."""
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    return f"{whole // 60}m{whole % 60:02}s" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02}m"

@@ -1,0 +1,38 @@
+"""Images as small pictures inside a page: data URIs, so that the page needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+MAX_SIDE = 112
+_SMALL = 64
+
+
+def draw_thumbnail(image: NDArray[np.uint8], *, alt: str) -> str:
+    """An <img> of `image` uint8 [height, width, 1 or 3]; small ones keep their pixels, large ones are shrunk."""
+    from html import escape
+
+    height, width = image.shape[:2]
+    pixelated = " class=pixels" if max(height, width) <= _SMALL else ""
+    return (
+        f'<img{pixelated} src="{_encode(image)}" width="{width}" height="{height}" loading="lazy" alt="{escape(alt)}">'
+    )
+
+
+def _encode(image: NDArray[np.uint8]) -> str:
+    picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[-1] == 1 else image))
+    is_small = max(picture.size) <= _SMALL
+    if max(picture.size) > MAX_SIDE:
+        picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    buffer = io.BytesIO()
+    if is_small:
+        picture.save(buffer, "PNG")
+    else:
+        picture.save(buffer, "JPEG", quality=85)
+    kind = "png" if is_small else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,47 @@
+"""`railcar data prepare`: read a source into the cache, before a training asks for it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from railcar.data.types import Dataset
+from railcar.training.tensorflow import quiet_stderr
+from railcar.workflows.data import read_data
+from railcar.workflows.inputs import Overrides, resolve_input
+from railcar.workflows.look import Look
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """`path` is the folder of the cache, `n_bytes` its size, `seconds` how long it took. `was_there`: it was read
+    before, and only opened now."""
+
+    dataset: Dataset
+    path: Path
+    n_bytes: int
+    seconds: float
+    was_there: bool
+
+
+def prepare(
+    data: Any = None,
+    *,
+    overrides: Overrides = (),
+    quiet: bool = False,
+    verbose: bool = False,
+    color: bool | None = None,
+) -> PreparedData:
+    """Prepare `data` (as `train` takes it) in the cache. Raises what `train` raises of its data."""
+    given = resolve_input(data, overrides)
+    started, began = time.monotonic(), time.time()
+    with closing(Look(quiet, verbose, color).reporter()) as reporter, quiet_stderr():
+        dataset = read_data(given.recipe, given.arrays, reporter)
+    seconds = time.monotonic() - started
+    files = [file.stat() for file in dataset.path.rglob("*") if file.is_file()]
+    # A folder takes its name when it is whole: files older than this call are those of an earlier one.
+    was_there = all(file.st_mtime < began for file in files)
+    return PreparedData(dataset, dataset.path, sum(file.st_size for file in files), seconds, was_there)
