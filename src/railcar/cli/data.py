@@ -109,6 +109,32 @@ def prepare_command(data: str, overrides: tuple[str, ...], label: str | None, co
     )
 
 
+@command.command("pack")
+@click.argument("data", metavar="DATA")
+@click.argument("destination", metavar="DEST")
+@common_options(json=True)
+def pack_command(data: str, destination: str, console: Console) -> None:
+    """Pack the image folder DATA into shards at DEST, a new folder or an address (gs://bucket/photos, s3://...).
+
+    A training reads a few large files from a bucket sooner than many small ones. A pack is TFRecord of tf.train.Example
+    with a manifest that is written last: one that was interrupted counts as none.
+    """
+    from railcar.workflows.prepare import pack
+
+    packed = pack(data, destination, **_look(console))
+    sides = {side: packed.count(side) for side in packed.sides}
+    shards = [shard for side in packed.sides.values() for shard in side]
+    n_bytes = sum(shard.n_bytes for shard in shards)
+    if console.json:
+        console.json_result({"destination": destination, "sides": sides, "n_shards": len(shards), "n_bytes": n_bytes})
+        return
+    told = ", ".join(f"{n:,} {side}" for side, n in sides.items())
+    console.result(
+        f"{told}: {len(shards)} shard{'s' if len(shards) > 1 else ''} of {format_size(n_bytes)} in all\n{destination}\n"
+        f"next  railcar train {destination}"
+    )
+
+
 @command.command("samples")
 @common_options(json=True)
 def samples_command(console: Console) -> None:

@@ -194,7 +194,7 @@ def _describe_rows(prepared: Prepared) -> Features:
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
     """Open what is prepared of `source`, or read it and prepare it. A source whose files changed is read again."""
     with _explain_read_errors(source):
-        path = locate(source)
+        path = locate(source, options.progress)
         form_name, reason = detect_form(path)
         form = FORMS[form_name]
         # a link that leads nowhere is an unreadable example, not a reason to stop here
