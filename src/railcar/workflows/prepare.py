@@ -55,8 +55,8 @@ def prepare(
 def pack(
     data: str, destination: str, *, quiet: bool = False, verbose: bool = False, color: bool | None = None
 ) -> Manifest:
-    """Pack the images of `data`, a folder or an archive of one, here or in a bucket, into shards at `destination`, a new
-    folder or an address. Raises `DataError` for other data."""
+    """Pack the images of `data`, a folder or an archive of one, here or in a bucket, into shards at `destination`, a
+    new folder or an address. Raises `DataError` for other data."""
     with closing(Look(quiet, verbose, color).reporter()) as reporter, reporter.reading_bar() as progress:
         path = locate(data, progress)
         form, reason = detect_form(path)
