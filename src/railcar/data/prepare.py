@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
-from railcar.data.fingerprint import fingerprint_content, hash_examples, mean_and_std
+from railcar.data.fingerprint import count_summed, fingerprint_content, hash_examples, mean_and_std
 from railcar.data.leakage import find_near_pairs
 from railcar.data.selection import Selection, select_classes
 from railcar.data.splits import Share, split_sides
@@ -181,7 +181,7 @@ def _describe_images(prepared: Prepared, train: Split) -> Features:
     sums = prepared.sides["train"].sums
     if sums is None:
         raise DataError(f"{prepared.path}: prepared data is damaged", hint="remove the folder and try again")
-    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], height * width)
+    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], count_summed(height, width))
     return Features("image", (height, width, channels), prepared.class_names, mean, std)
 
 
