@@ -206,13 +206,13 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, notes)
 
 
-def _stat(file: Path) -> os.stat_result:
+def _stat(file: Path | str) -> os.stat_result:
     try:
-        return file.stat()
-    except (FileNotFoundError, RuntimeError, OSError) as error:
-        if file.is_symlink():
-            return file.lstat()
-        raise error
+        return os.stat(file)  # noqa: PTH116  making a path of each text takes longer than asking for it
+    except OSError:
+        if Path(file).is_symlink():
+            return Path(file).lstat()
+        raise
 
 
 def _key(parts: list[Any]) -> str:
