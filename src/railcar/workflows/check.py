@@ -66,12 +66,13 @@ def check(
             return Checked(Diagnosis(source, findings=tuple(refuse(error) for error in refusals)), None)
         with reporter.working("looking at the data"):
             root = None if given.arrays else _find_image_folder(recipe.data, dataset)
-            allows_leakage = bool(getattr(recipe.data, "allow_leakage", False))
+            # Equal pixels in files that differ are leakage, too, but training goes by the files.
+            is_refused = any(map(_is_leakage, refusals)) or "allow_leakage" not in Data.model_fields
             diagnosis = examine(
                 dataset,
                 name_example=None if given.arrays else _Places(recipe, dataset).name,
-                allow_leakage=allows_leakage,
-                refusals=refusals,
+                allow_leakage=not is_refused,
+                refusals=[error for error in refusals if not _is_leakage(error)],
                 sizes=_measure_files(root, dataset) if root else None,
                 bad_files=_find_bad_files(root, dataset) if root else None,
             )
@@ -97,12 +98,12 @@ def _read_past_refusals(
                 return None, refusals
             node = node.model_copy(update={key: _RELAXED[key]})
             continue
-        return dataset, [error for error in refusals if not _is_told(error, dataset)]
+        return dataset, refusals
 
 
-def _is_told(error: DataError, dataset: Dataset) -> bool:
-    """Leakage is a finding of its own, with all pairs."""
-    return dataset.features.kind == "image" and "allow_leakage" in error.hint
+def _is_leakage(error: DataError) -> bool:
+    """Whether training refuses an image on two sides: a finding of its own, with all pairs."""
+    return "data.allow_leakage" in error.hint
 
 
 class _Places:
