@@ -30,7 +30,7 @@ class Case:
 
     dataset: Dataset
     name_example: NameExample | None = None
-    _names: dict[int, str] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def starts(self) -> dict[str, int]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.fingerprint import mix
+from railcar.data.summary import count_values
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +55,8 @@ _SCALES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16
 class Verdict:
     """What the cheap model says. `rows` int64 [k] are candidates, the most certain first, with the `suggested` class
     number (of a regression the value) and its probability `confidence` (of a regression NaN). `score` is the model's
-    accuracy out of fold (of a regression R2); `reason` says why nothing was judged, and is empty when it was."""
+    accuracy out of fold, of a regression the share of the spread that it explains; `reason` says why nothing was
+    judged, and is empty when it was."""
 
     rows: NDArray[np.int64]
     suggested: NDArray[np.float64]
@@ -95,11 +97,13 @@ def judge_targets(features: NDArray[np.float32], targets: NDArray[np.float64], h
     scaled = ((targets - targets.mean()) / spread).astype(np.float32)[:, None]
     predicted = _predict_out_of_fold(_widen(features), scaled, _draw_folds(hashes))[:, 0]
     residual = scaled[:, 0] - predicted
-    score = 1 - float((residual**2).mean())
     off = np.abs(residual - np.median(residual))
     unit = 1.4826 * float(np.median(off))
+    # Medians, not means: what is far off must not hide that all else is explained.
+    usual = 1.4826 * float(np.median(np.abs(scaled - np.median(scaled))))
+    score = 1 - (unit / usual) ** 2 if usual else 0.0
     if score < MIN_R2 or not unit:
-        return _nothing(f"a simple model explains too little (R2 {score:.2f})", n, score)
+        return _nothing(f"a simple model explains too little of the targets ({max(score, 0):.0%})", n, score)
     rows = np.flatnonzero(off > MIN_OUTLIER * unit)
     rows = rows[np.argsort(-off[rows], kind="stable")]
     suggested = predicted[rows].astype(np.float64) * spread + targets.mean()
@@ -193,14 +197,16 @@ def describe_rows(frame: pl.DataFrame, columns: Sequence[Column]) -> NDArray[np.
             break
         values = frame[column.name]
         if values.dtype == pl.String:
-            counts = values.drop_nulls().value_counts(sort=True)[column.name].head(_N_FREQUENT).to_list()
-            parts.append(np.stack([(values == word).fill_null(False).to_numpy() for word in counts], axis=1))
+            known = [word for word, _ in count_values(values.drop_nulls())[:_N_FREQUENT]]
+            if known:
+                parts.append(np.stack([(values == word).fill_null(False).to_numpy() for word in known], axis=1))
         else:
             numbers = values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
             is_there = np.isfinite(numbers)
             middle = float(np.median(numbers[is_there])) if is_there.any() else 0.0
             parts.append(np.stack([np.where(is_there, numbers, middle), ~is_there], axis=1))
-    return np.concatenate([part.astype(np.float32) for part in parts], axis=1)
+    empty = np.zeros((frame.height, 1), np.float32)
+    return np.concatenate([empty, *(part.astype(np.float32) for part in parts)], axis=1)
 
 
 def _widen(features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -168,12 +168,18 @@ def _summarize_column(values: pl.Series, type_: str) -> ColumnSummary:
     frequent: tuple[tuple[str, int], ...] = ()
     spread = None
     if len(present):
-        counts = present.value_counts(name="n").sort(["n", values.name], descending=[True, False]).head(N_FREQUENT)
-        frequent = tuple((_spell(value, type_), n) for value, n in counts.iter_rows())
+        frequent = tuple((_spell(value, type_), n) for value, n in count_values(present)[:N_FREQUENT])
         if type_ in ("number", "date"):
             spread = spread_of(present.to_numpy())
     share = n_missing / max(len(values), 1)
     return ColumnSummary(values.name, type_, n_missing, share, present.n_unique(), frequent, spread)
+
+
+def count_values(values: pl.Series) -> list[tuple[Any, int]]:
+    """Each value and how often it is there, the most frequent first; the same order on every machine."""
+    # Under a name of its own: the column may be called as the counts are.
+    counts = values.alias("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])
+    return list(counts.iter_rows())
 
 
 def _spell(value: Any, type_: str) -> str:

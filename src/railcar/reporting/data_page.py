@@ -17,7 +17,7 @@ from railcar import __version__
 from railcar.data.findings import Diagnosis, Example, Finding
 from railcar.data.summary import ColumnSummary, Spread, Summary, spell_day
 from railcar.data.types import Dataset
-from railcar.reporting.data_text import UNITS, count_findings, describe_data, say_range, say_values
+from railcar.reporting.data_text import UNITS, count_findings, describe_data, say_range, say_values, spell_number
 from railcar.reporting.page_style import STYLE
 from railcar.reporting.svg import draw_histogram, draw_stacked_bar
 from railcar.reporting.thumbnails import draw_thumbnail
@@ -303,9 +303,9 @@ def _spreads(summary: Summary) -> str:
 def _spread_card(name: str, spread: Spread) -> str:
     title = _TITLES.get(name, name)
     unit = f" {UNITS[name]}" if name in UNITS else ""
-    facts = f"median {spread.median:,.4g}, 95% below {spread.high_95:,.4g}{unit}"
+    facts = f"median {spell_number(spread.median)}, 95% below {spell_number(spread.high_95)}{unit}"
     chart = draw_histogram(spread, title=f"{title}: {say_range(spread)}, {facts}")
-    ends = f"<span>{spread.low:,.4g}</span><span>{spread.high:,.4g}</span>"
+    ends = f"<span>{spell_number(spread.low)}</span><span>{spell_number(spread.high)}</span>"
     return (
         f'<article class="card"><h3>{title}</h3>{chart}<p class="ends">{ends}</p><p class="about">{facts}</p></article>'
     )

@@ -103,7 +103,7 @@ def _list_spreads(summary: Summary) -> str:
         return ""
     rows = [["", "least", "median", "95%", "most", ""]]
     for name, one in summary.spreads.items():
-        numbers = [f"{value:,.4g}" for value in (one.low, one.median, one.high_95, one.high)]
+        numbers = [spell_number(value) for value in (one.low, one.median, one.high_95, one.high)]
         rows.append([name, *numbers, UNITS.get(name, "")])
     return align(rows)
 
@@ -127,8 +127,15 @@ def say_values(column: ColumnSummary) -> str:
     return ", ".join(f"{value} ({n:,})" for value, n in column.frequent)
 
 
+def spell_number(value: float) -> str:
+    """Four digits at least, none of them noise: 28,174, 0.1667, 512.3, 3e+20."""
+    if abs(value) >= 1e15:
+        return f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.4g}"
+
+
 def say_range(spread: Spread, *, is_date: bool = False) -> str:
-    low, high = (spell_day(one) if is_date else f"{one:,.6g}" for one in (spread.low, spread.high))
+    low, high = (spell_day(one) if is_date else spell_number(one) for one in (spread.low, spread.high))
     return f"{low} to {high}"
 
 

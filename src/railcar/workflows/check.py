@@ -32,7 +32,7 @@ from railcar.workflows.data import read_data
 from railcar.workflows.inputs import Arrays, Overrides, resolve_input
 from railcar.workflows.look import Look
 
-# What lets a training go on past a refusal, in the order in which it is tried.
+# What lets a training go on past a refusal whose hint names it.
 _RELAXED: dict[str, Any] = {"max_bad": 1.0, "allow_leakage": True}
 _MAX_HEADERS = 2000
 _HEADER_BYTES = 1 << 16
@@ -66,12 +66,13 @@ def check(
             return Checked(Diagnosis(source, findings=tuple(refuse(error) for error in refusals)), None)
         with reporter.working("looking at the data"):
             root = None if given.arrays else _find_image_folder(recipe.data, dataset)
-            allows_leakage = bool(getattr(recipe.data, "allow_leakage", False))
+            # Equal pixels in files that differ are leakage, too, but training goes by the files.
+            is_refused = any(map(_is_leakage, refusals)) or "allow_leakage" not in Data.model_fields
             diagnosis = examine(
                 dataset,
                 name_example=None if given.arrays else _Places(recipe, dataset).name,
-                allow_leakage=allows_leakage,
-                refusals=refusals,
+                allow_leakage=not is_refused,
+                refusals=[error for error in refusals if not _is_leakage(error)],
                 sizes=_measure_files(root, dataset) if root else None,
                 bad_files=_find_bad_files(root, dataset) if root else None,
             )
@@ -81,29 +82,28 @@ def check(
 def _read_past_refusals(
     recipe: Recipe, arrays: Arrays | None, reporter: Reporter
 ) -> tuple[Dataset | None, list[DataError]]:
-    """The data with as much relaxed as it takes, and what was said before; None when it does not help, and then the
-    first refusal alone."""
+    """The data, with as much relaxed as the refusals themselves name as a way on, and these refusals; None where none
+    of them does."""
     refusals: list[DataError] = []
-    relaxed: dict[str, Any] = {}
-    for step in [{}, *({key: value} for key, value in _RELAXED.items() if key in Data.model_fields)]:
-        trial = relaxed | step
+    node = recipe.data
+    while True:
         try:
-            node = recipe.data.model_copy(update=trial)
             dataset = read_data(recipe.model_copy(update={"data": node}), arrays, reporter)
         except NotFound:
             raise
         except DataError as error:
-            if all(error.what != known.what for known in refusals):
-                refusals.append(error)
-                relaxed = trial
+            refusals.append(error)
+            key = next((key for key in _RELAXED if f"data.{key}" in error.hint), None)
+            if key is None or getattr(node, key) == _RELAXED[key]:
+                return None, refusals
+            node = node.model_copy(update={key: _RELAXED[key]})
             continue
-        return dataset, [error for error in refusals if not _is_told(error, dataset)]
-    return None, refusals[:1]
+        return dataset, refusals
 
 
-def _is_told(error: DataError, dataset: Dataset) -> bool:
-    """Leakage is a finding of its own, with all pairs."""
-    return dataset.features.kind == "image" and "allow_leakage" in error.hint
+def _is_leakage(error: DataError) -> bool:
+    """Whether training refuses an image on two sides: a finding of its own, with all pairs."""
+    return "data.allow_leakage" in error.hint
 
 
 class _Places:
