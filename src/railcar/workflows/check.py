@@ -67,7 +67,7 @@ def check(
         with reporter.working("looking at the data"):
             root = None if given.arrays else _find_image_folder(recipe.data, dataset)
             # Equal pixels in files that differ are leakage, too, but training goes by the files.
-            is_refused = any(map(_is_leakage, refusals)) or "allow_leakage" not in Data.model_fields
+            is_refused = any(map(_is_leakage, refusals))
             diagnosis = examine(
                 dataset,
                 name_example=None if given.arrays else _Places(recipe, dataset).name,
