@@ -53,5 +53,5 @@ $(VENV)/.installed-cpu: $(VENV)/.made pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed-cpu
 	@echo "Installing the tools for tests and checks into $(VENV) (about a minute) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[cpu,dev]"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[cpu,buckets,dev]"
 	@touch $@

@@ -4,7 +4,9 @@
     ├── UsageError            the words on the command line are wrong                     2
     │   └── RecipeError       one or more faults in a recipe, all reported together       2
     ├── DataError             the data cannot be used: file or line named                 1
-    │   └── NotFound          a path, a set or a run that is not there                    1
+    │   ├── NotFound          a path, a set or a run that is not there                    1
+    │   ├── AccessDenied      a bucket or an object that may not be read or written        1
+    │   └── Unreachable       a network or a server that did not answer, or not wholly     1
     ├── RunError              a run directory that is damaged or in use                   1
     │   └── CheckpointError   no checkpoint, or none that is whole                        1
     ├── ArtifactError         an artifact that is damaged, foreign or too new             1
@@ -66,6 +68,14 @@ class DataError(RailcarError):
 
 
 class NotFound(DataError):
+    pass
+
+
+class AccessDenied(DataError):
+    pass
+
+
+class Unreachable(DataError):
     pass
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from railcar.cli.bench import format_bench
 from railcar.cli.main import main
-from railcar.recipe.load import bundled_recipes, load_recipe
-from railcar.workflows.bench import find_shape
+from railcar.errors import UsageError
+from railcar.recipe.load import load_recipe
+from railcar.workflows.bench import find_shape, image_recipes
 
 
 def test_bench_measures_ceilings_and_recipes_and_leaves_only_what_it_found_of_kernels(
@@ -33,7 +34,9 @@ def test_bench_measures_ceilings_and_recipes_and_leaves_only_what_it_found_of_ke
     assert set(rates["matmul"]) >= {"float32", "bfloat16"}
     assert "measuring recipe mnist" in printed.err
     # on a GPU not even that
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} <= {tmp_path / "cache" / "kernels.json"}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} <= {
+        tmp_path / "cache" / f"kernels.{kind}" for kind in ("json", "lock")
+    }
     assert max(map(len, format_bench(document).splitlines())) <= 80
 
 
@@ -56,12 +59,18 @@ def test_the_table_of_a_machine_with_gpus_fits_eighty_columns() -> None:
     assert "not counted" in table
 
 
-@pytest.mark.parametrize("name", bundled_recipes())
+@pytest.mark.parametrize("name", image_recipes())
 def test_the_images_of_every_bundled_recipe_have_a_known_size(name: str) -> None:
     shape, n_classes = find_shape(load_recipe(name))
 
     assert min(shape) >= 1
     assert n_classes > 1
+
+
+def test_networks_for_rows_are_not_measured() -> None:
+    assert "penguins" not in image_recipes()
+    with pytest.raises(UsageError, match="penguins: a network for table data"):
+        find_shape(load_recipe("penguins"))
 
 
 def test_data_of_ones_own_needs_its_size_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.places import bucket, clouds, google_endpoint, s3_endpoint
+
+__all__ = ["bucket", "clouds", "google_endpoint", "s3_endpoint"]
+
 
 def make_digits(n: int, *, seed: int = 0, n_classes: int = 3, size: int = 4) -> tuple[NDArray, NDArray]:
     """Random images uint8 [n, size, size], a third of the pixels 0, and labels int64 [n] that take turns."""
@@ -54,10 +58,12 @@ def write_image(path: Path, *, seed: int = 0, size: tuple[int, int] = (6, 8), mo
     return path
 
 
-def write_class_folders(root: Path, *, n: int = 5, classes: tuple[str, ...] = ("cat", "dog"), **image: Any) -> Path:
+def write_class_folders(
+    root: Path, *, n: int = 5, classes: tuple[str, ...] = ("cat", "dog"), first_seed: int = 0, **image: Any
+) -> Path:
     for number, name in enumerate(classes):
         for index in range(n):
-            write_image(root / name / f"{index}.png", seed=100 * number + index, **image)
+            write_image(root / name / f"{index}.png", seed=first_seed + 100 * number + index, **image)
     return root
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from railcar.data.detect import detect_form, locate
+from railcar.data.prepare import open_dataset
 from railcar.errors import DataError, NotFound
 
 
@@ -37,10 +39,10 @@ def test_a_missing_path_is_refused_with_the_nearest_name(tmp_path: Path) -> None
     assert "the folder" in caught.value.hint
 
 
-def test_an_address_is_refused_with_the_mend() -> None:
-    with pytest.raises(DataError, match="only paths of this computer") as caught:
-        locate("gs://bucket/photos")
-    assert "fetch it first" in caught.value.hint
+def test_an_address_of_an_unknown_kind_is_refused_with_the_mend() -> None:
+    with pytest.raises(DataError, match="addresses of this kind cannot be read") as caught:
+        locate("ftp://host/photos")
+    assert "gs://, s3:// and https://" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,39 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         detect_form(tmp_path / "train-images-idx3-ubyte.gz")
     assert caught.value.hint == f"give the folder that holds it: {tmp_path}"
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "gztar", "xztar"])
+def test_an_archive_is_read_by_the_form_of_what_is_in_it(
+    make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setenv("RAILCAR_CACHE", str(tmp_path / "cache"))
+    for side, n in (("train", 20), ("test", 5)):
+        make.class_folders(tmp_path / "files" / "pets" / side, n=n, first_seed=1000 * n)
+    archive = Path(shutil.make_archive(str(tmp_path / "pets"), suffix, tmp_path / "files"))
+    form, reason = detect_form(archive)
+    first = open_dataset(str(archive))
+    shutil.rmtree(tmp_path / "cache" / "unpacked")
+    again = open_dataset(str(archive))
+
+    assert form == "archive" and reason == f"{archive.name} is an archive"
+    assert {name: len(split) for name, split in first.splits.items()} == {"train": 40, "test": 10}
+    assert first.form == "folder" and "in it, pets holds folders: one for each class" in first.notes
+    assert again.fingerprint == first.fingerprint and not (tmp_path / "cache" / "unpacked").exists()
+
+
+def test_a_table_alone_in_an_archive_is_read_as_a_table(
+    make: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAILCAR_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "digits.csv").write_text("\n".join(make.csv_lines(30)))
+    archive = shutil.make_archive(str(tmp_path / "digits"), "zip", tmp_path / "files")
+    assert open_dataset(archive, kind="image").form == "csv"
+
+
+def test_archives_of_other_kinds_are_refused_with_the_mend(tmp_path: Path) -> None:
+    (tmp_path / "photos.7z").write_bytes(b"7z")
+    with pytest.raises(DataError, match="not a form of data") as caught:
+        detect_form(tmp_path / "photos.7z")
+    assert caught.value.hint == "unpack it first, then give the folder (zip and tar are unpacked by railcar)"

@@ -24,9 +24,20 @@ def test_class_folders_become_labels_in_the_order_of_names(make: SimpleNamespace
     np.testing.assert_array_equal(train.images[0, ..., 0], np.asarray(Image.open(tmp_path / "ant" / "0.png")))
 
 
-@pytest.mark.parametrize(("validation", "test"), [("val", "test"), ("valid", "testing"), ("dev", "Eval")])
-def test_train_and_test_folders_are_sides(make: SimpleNamespace, tmp_path: Path, validation: str, test: str) -> None:
-    make.class_folders(tmp_path / "train")
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("train", "val", "test"),
+        ("TRAIN", "valid", "testing"),
+        ("training", "dev", "Eval"),
+        ("train_images", "validation_images", "images-test"),
+        ("Training Set", "Validation Set", "Holdout"),
+    ],
+)
+def test_train_and_test_folders_are_sides(
+    make: SimpleNamespace, tmp_path: Path, train: str, validation: str, test: str
+) -> None:
+    make.class_folders(tmp_path / train)
     make.class_folders(tmp_path / validation, n=2)
     make.class_folders(tmp_path / test, n=3)
     raw = read_image_folder(tmp_path)
@@ -127,10 +138,10 @@ def test_names_that_differ_in_case_only_are_warned_of(make: SimpleNamespace, tmp
 def test_images_elsewhere_and_other_files_are_warned_of(make: SimpleNamespace, tmp_path: Path) -> None:
     make.class_folders(tmp_path)
     make.image(tmp_path / "stray.png")
-    (tmp_path / "cat" / "scan.tif").write_bytes(b"")
+    (tmp_path / "cat" / "scan.pdf").write_bytes(b"")
     notes = read_image_folder(tmp_path).warnings
-    assert "1 images beside the class folders are not used: stray.png" in notes
-    assert "1 files of other kinds are not read: cat/scan.tif" in notes
+    assert "1 image beside the class folders is not used: stray.png" in notes
+    assert "1 file of another kind is not read: cat/scan.pdf" in notes
 
 
 def test_images_of_many_sizes_become_one_by_the_models_own_resizing(make: SimpleNamespace, tmp_path: Path) -> None:
@@ -191,3 +202,49 @@ def test_folders_that_are_passed_over_are_named(make: SimpleNamespace, tmp_path:
     notes = read_image_folder(tmp_path / "set").warnings
     assert any("not used: bird" in note for note in notes)
     assert any("not followed: fish" in note for note in notes)
+
+
+def test_sides_inside_each_class_folder_are_sides_when_all_have_them(make: SimpleNamespace, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        make.class_folders(tmp_path / name, classes=("train", "test"), n=3)
+    raw = read_image_folder(tmp_path)
+    assert raw.class_names == ("cat", "dog") and next(iter(raw.sides["test"].ids)) == "cat/test/0.png"
+    assert {side: len(split.labels) for side, split in raw.sides.items()} == {"test": 6, "train": 6}
+    assert "the sides are folders inside each class: test, train" in raw.warnings
+    make.image(tmp_path / "dog" / "beside.png")
+    assert len(read_image_folder(tmp_path).sides["train"].labels) == 13
+
+
+def test_a_class_may_be_called_train(make: SimpleNamespace, tmp_path: Path) -> None:
+    make.class_folders(tmp_path, classes=("bus", "car", "train"))
+    assert read_image_folder(tmp_path).class_names == ("bus", "car", "train")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train/cat", "training/cat"), "train and training are both a train side"),
+        (("test/cat", "test/dog"), "holds test, but no side to train on"),
+        (("train",), "train: no class folders in it"),
+    ],
+)
+def test_sides_that_could_mean_anything_are_refused(
+    make: SimpleNamespace, tmp_path: Path, folders: tuple[str, ...], message: str
+) -> None:
+    for folder in folders:
+        make.image(tmp_path / folder / "a.png")
+    with pytest.raises(DataError, match=message):
+        read_image_folder(tmp_path)
+
+
+def test_training_and_prediction_decode_alike(make: SimpleNamespace, tmp_path: Path) -> None:
+    from railcar.storage.images import decode_image
+
+    make.class_folders(tmp_path, size=(40, 50), mode="RGB")
+    for path in list(tmp_path.rglob("*.png")):
+        Image.open(path).save(path.with_suffix(".jpg"), quality=60, progressive=path.stem == "1")
+        path.unlink()
+    train = read_image_folder(tmp_path).sides["train"]
+    for name, image in zip(train.ids, train.images, strict=True):
+        np.testing.assert_array_equal(image, decode_image(tmp_path / name, 3))
+        np.testing.assert_array_equal(image, np.asarray(Image.open(tmp_path / name)))

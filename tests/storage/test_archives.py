@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import tarfile
@@ -61,6 +62,35 @@ def test_every_kind_is_unpacked_once_and_its_single_top_folder_looked_through(tm
     path.touch()
     os.utime(path, ns=(1, 1))
     assert not (unpack_archive(path) / "mark").exists()
+
+
+def test_a_folder_without_a_top_is_named_after_the_archive(tmp_path: Path) -> None:
+    assert unpack_archive(write_zip(tmp_path / "pets.zip", {"a/1.txt": b"", "b/1.txt": b""})).name == "pets"
+
+
+def test_an_archive_packed_by_zstd_is_read_or_the_package_named(tmp_path: Path) -> None:
+    path = tmp_path / "set.tar.zst"
+    modules = [name for name in ("compression.zstd", "backports.zstd") if has_module(name)]
+    if not modules:
+        path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(20))
+        with pytest.raises(DataError, match="packed by zstd, which this Python cannot read") as caught:
+            unpack_archive(path)
+        assert "pip install backports.zstd" in caught.value.hint
+        return
+    plain = write_tar(tmp_path / "set.tar", FILES).read_bytes()
+    packed = importlib.import_module(modules[0]).compress(plain)
+    path.write_bytes(packed)
+    assert (unpack_archive(path) / "cat" / "1.txt").read_bytes() == b"one"
+    path.write_bytes(packed[:-10])
+    with pytest.raises(DataError, match="truncated or damaged"):
+        unpack_archive(path)
+
+
+def has_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def test_progress_comes_to_its_end_and_what_macos_adds_is_left_out(tmp_path: Path) -> None:

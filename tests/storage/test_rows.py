@@ -34,6 +34,7 @@ FORMS = {
     "CR only": TABLE.replace("\n", "\r").encode(),
     "quotes": b'"word","number"\n"cat","1"\n"dog","2"\n',
     "blank lines": TABLE.replace("\n", "\n\n").encode(),
+    "a line of spaces at the top": b"  \n" + TABLE.encode(),
     "lines of spaces": TABLE.replace("\n", "\n   \n").encode(),
 }
 
@@ -92,6 +93,13 @@ def test_semicolons_are_found_beside_decimal_commas(tmp_path: Path) -> None:
     assert read(tmp_path, "1,5;2,5\n3,5;4,5\n").frame.rows() == [("1,5", "2,5"), ("3,5", "4,5")]
 
 
+def test_a_first_line_that_names_the_separator_is_followed(tmp_path: Path) -> None:
+    rows = read(tmp_path, "sep=;\r\nword;a,b\r\ncat;1,2\r\n")
+
+    assert rows.frame.columns == ["word", "a,b"]
+    assert rows.place(0).endswith("line 3")
+
+
 def test_separators_inside_quotes_do_not_count(tmp_path: Path) -> None:
     rows = read(tmp_path, 'text;label\n"a, b, c";x\n"d, e, f";y\n')
 
@@ -127,6 +135,8 @@ HEADERLESS = {
     "numbers above numbers": "5.1,3.5,setosa\n4.9,3.0,virginica\n4.7,3.2,setosa\n",
     "a word that comes again": "Ok lar,ham\nWinner,spam\nSee you,ham\n",
     "a sentence above sentences": "you have won a prize,1\nwhere are you going now,0\nplease call me later today,0\n",
+    "numbers that count up, and a word that comes again": "1,2,3,setosa\n4,5,7,setosa\n",
+    "decimal commas": '"1,5",x\n"2,5",x\n',
     "one line": "5.1,3.5,1.4\n",
 }
 
@@ -135,17 +145,19 @@ HEADERLESS = {
 def test_a_table_without_a_header_loses_no_row(tmp_path: Path, form: str) -> None:
     rows = read(tmp_path, HEADERLESS[form])
 
-    assert [",".join(row) for row in rows.frame.rows()] == HEADERLESS[form].splitlines()
+    assert [",".join(row) for row in rows.frame.rows()] == HEADERLESS[form].replace('"', "").splitlines()
     names = ", ".join(f"column_{number + 1}" for number in range(rows.frame.width))
     assert rows.notes == (f"data.csv: no header: the columns are called {names}",)
     assert rows.place(0).endswith("line 1")
 
 
 @pytest.mark.parametrize(
-    "header", ["v1,v2,v3", "country,2019,2020", "0,1,2", "text,label,n", "How do you like it here,b,c", "?,x,y"]
+    "header",
+    ["v1,v2,v3", "country,2019,2020", "0,1,2", "text,label,n", "How do you like it here,b,c", "?,x,y", "word,1,2,3"],
 )
 def test_a_header_is_known_as_one(tmp_path: Path, header: str) -> None:
-    rows = read(tmp_path, f"{header}\nA b c d e f,1,2\nA c d e f g,3,4\nA e f g h i,5,7\n")
+    more = ",6" * (header.count(",") - 2)
+    rows = read(tmp_path, f"{header}\nA b c d e f,1,2{more}\nA c d e f g,3,4{more}\nA e f g h i,5,7{more}\n")
 
     assert rows.frame.columns == header.split(",")
     assert rows.notes == ()
@@ -169,6 +181,7 @@ REFUSED = {
     "a missing field": (at_line_31("a"), "line 31: 1 field where line 1 has 2"),
     "an empty file": ("", "the file is empty"),
     "blank lines only": ("\n \n\n", "the file is empty"),
+    "a separator's line only": ("sep=;\n", "the file is empty"),
     "a header only": ("text,label\n", "a header and no rows"),
     "a NUL byte": (at_line_31("a\0,b"), "line 31: a NUL byte"),
     "a quote that never closes": (at_line_31('"a,b'), "line 31: a quote opens there and is never closed"),
@@ -191,6 +204,13 @@ REFUSED = {
     "UTF-8 with a wrong byte": (at_line_31("éé,1").encode() + b"\xe9,2\n", "line 33: a byte that is not UTF-8"),
     "half of UTF-16": (TABLE.encode("utf-16")[:-1], "neither UTF-8 nor whole UTF-16"),
 }
+
+
+def test_a_decompression_bomb_is_refused_at_the_limit(tmp_path: Path) -> None:
+    bomb = gzip.compress(b"1,2\n" * 2_500_000, 9) * 11
+
+    with pytest.raises(DataError, match=r"data\.csv: unpacks to more than 100 MB, the limit for 0\.\d MB"):
+        read(tmp_path, bomb)
 
 
 @pytest.mark.parametrize("fault", REFUSED)

@@ -15,6 +15,7 @@ import railcar
 from railcar.errors import DataError, RecipeError
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.workflows.plan import plan
+from tests.synthetic import write_image_folder
 
 GOOD, BAD = ["great", "lovely", "fine", "superb"], ["awful", "dull", "poor", "dreadful"]
 SHORT = {"training.epochs": 8, "training.tensorboard": False}
@@ -211,3 +212,46 @@ def test_an_unknown_class_in_the_test_side_is_refused_with_its_line(tmp_path: Pa
     (tmp_path / "test.csv").write_text('id,review,label\n1,"a film",good\n2,"a film",odd\n')
     with pytest.raises(DataError, match=r"test\.csv: line 3: the label 'odd', which no training example has"):
         railcar.train(str(tmp_path), runs_dir=tmp_path / "runs", quiet=True)
+
+
+@pytest.mark.parametrize("balance", ["weights", "oversample"])
+def test_a_rare_class_is_found_more_often_when_classes_are_balanced(balance: str, tmp_path: Path):
+    draw = np.random.default_rng(0)
+    rare = draw.random(1500) < 0.06
+    signal = draw.normal(size=1500) + 1.2 * rare
+    columns = {"signal": signal, "noise": draw.normal(size=1500), "label": np.where(rare, "rare", "usual")}
+    pl.DataFrame(columns).write_csv(tmp_path / "rows.csv")
+    found = {}
+    for how in ("none", balance):
+        overrides = {"data.balance": how, "data.test": 0.4, "training.epochs": 10, "training.tensorboard": False}
+        run = railcar.train(str(tmp_path / "rows.csv"), overrides=overrides, runs_dir=tmp_path / "runs", quiet=True)
+        [row] = [one for one in run.evaluation["test"]["per_class"] if one["class"] == "rare"]
+        found[how] = row["recall"]
+    assert found[balance] > found["none"] + 0.3
+
+
+def test_frames_of_polars_and_pandas_are_trained_on_and_asked_alike(tmp_path: Path):
+    import pandas
+
+    frame = make_table().drop("dear")
+    overrides = {"data.label": "price", "training.steps": 3, "training.tensorboard": False}
+    runs = []
+    for number, data in enumerate((frame, pandas.DataFrame(frame.to_dict(as_series=False)))):
+        runs.append(railcar.train(data, overrides=overrides, runs_dir=tmp_path / str(number), quiet=True))
+    first, second = (RunDir(run.path).read_manifest()["data"]["fingerprint"] for run in runs)
+    assert first == second and runs[0].recipe.data.task == "regression"
+    with pytest.raises(DataError, match="which column is the label"):
+        railcar.train(frame.drop("price"), runs_dir=tmp_path / "no", quiet=True)
+
+
+def test_a_table_that_names_image_files_is_learnt_as_images(tmp_path: Path):
+    write_image_folder(tmp_path / "images", n_per_class=20)
+    files = sorted((tmp_path / "images").rglob("*.png"))
+    lines = [f"{file.relative_to(tmp_path)},{file.parent.name}" for file in files]
+    (tmp_path / "list.csv").write_text("file,label\n" + "\n".join(lines) + "\n")
+    overrides = {"training.steps": 2, "training.tensorboard": False}
+    run = railcar.train(str(tmp_path / "list.csv"), overrides=overrides, runs_dir=tmp_path / "runs", quiet=True)
+    manifest = RunDir(run.path).read_manifest()["data"]
+    assert (manifest["kind"], manifest["form"], manifest["class_names"]) == ("image", "image-list", ["a", "b", "c"])
+    ids = pl.read_parquet(run.path / "splits.parquet")["id"]
+    assert set(ids) == {file.relative_to(tmp_path).as_posix() for file in files}

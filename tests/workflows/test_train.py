@@ -299,7 +299,7 @@ def test_weights_that_are_no_numbers_never_become_a_checkpoint_though_the_losses
     [
         ("no-such-thing", NotFound, "no such file or folder"),
         ("minst", NotFound, "no such file"),
-        ("gs://bucket/data", UsageError, "cannot be read yet"),
+        ("ftp://host/data", DataError, "addresses of this kind"),
         (42, UsageError, "int"),
     ],
 )

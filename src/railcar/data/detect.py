@@ -10,13 +10,27 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from railcar.data.sources import cifar, csv, folder, idx, npz, rows, text_folder
+from railcar.data.sources import (
+    cifar,
+    cifar_pickles,
+    csv,
+    folder,
+    idx,
+    npz,
+    rows,
+    shards,
+    text_folder,
+    tfrecord,
+)
 from railcar.data.types import RawData, RawRows, ReadOptions
 from railcar.errors import DataError, NotFound
 from railcar.registry import DATASETS
+from railcar.storage.address import is_remote
 from railcar.storage.archives import is_archive, unpack_archive
+from railcar.storage.fetch import Progress, fetch_tree
 from railcar.storage.local import expand_home
 from railcar.storage.rows import SUFFIXES as ROW_SUFFIXES
+from railcar.storage.shards import is_pack
 
 MAX_SHOWN = 5
 
@@ -60,13 +74,17 @@ FORMS: dict[str, Form] = {
     "rows": Form(_read_rows, lambda path: list(_find_row_files(path).values())),
     "text folder": Form(text_folder.read_text_folder, text_folder.list_text_files),
     "cifar": Form(cifar.read_cifar_folder, cifar.find_cifar_files),
+    "cifar-python": Form(cifar_pickles.read_cifar_pickles, cifar_pickles.find_pickles),
     "npz": Form(npz.read_npz, lambda path: [path]),
+    "tfds": Form(tfrecord.read_tfds_folder, tfrecord.list_tfds_files),
+    "tfrecord": Form(tfrecord.read_tfrecords, tfrecord.find_tfrecords),
+    "shards": Form(shards.read_shards, shards.list_shard_files),
     "folder": Form(folder.read_image_folder, folder.list_image_files),
 }
 
 
-def locate(source: str) -> Path:
-    """The path that `source` stands for: a known set's name (fetched when it must be), or a path.
+def locate(source: str, progress: Progress | None = None) -> Path:
+    """The path that `source` stands for: a known set's name or an address (fetched when it must be), or a path.
 
     A path that exists wins over a set of that name only when it is written as a path (`./mnist`). Raises `NotFound`
     with near names.
@@ -76,8 +94,8 @@ def locate(source: str) -> Path:
     path = expand_home(source)
     if path.exists():
         return path
-    if "://" in source:
-        raise DataError(f"{source}: only paths of this computer can be read", hint="fetch it first, then give its path")
+    if is_remote(source):
+        return fetch_tree(source, progress)
     parent = path.parent if path.parent.is_dir() else None
     names = sorted(entry.name for entry in parent.iterdir()) if parent else []
     near = get_close_matches(path.name, names, n=1)
@@ -106,23 +124,35 @@ def detect_form(path: Path) -> tuple[str, str]:
         return "rows", f"{path.name} is a file of rows ({suffix[1:]})"
     if name.endswith((".npz", ".npy")):
         return "npz", f"{path.name} is a NumPy archive"
+    if tfrecord.is_tfrecord(path):
+        return "tfrecord", f"{path.name} is a TFRecord file"
     if is_archive(path):
         return "archive", f"{path.name} is an archive"
-    hint = "give an image folder, a .csv, .jsonl or .parquet, an .npz, an archive, or a folder of IDX files"
+    hint = "give a folder or an archive of images or texts, a .csv, .jsonl, .parquet, .npz or .tfrecord, or IDX files"
     if "-ubyte" in name:
         hint = f"give the folder that holds it: {path.parent}"
+    if name.endswith((".7z", ".rar")):
+        hint = "unpack it first, then give the folder (zip and tar are unpacked by railcar)"
     raise DataError(
         f"{path}: not a form of data that railcar reads (a file of {path.stat().st_size:,} bytes)", hint=hint
     )
 
 
 def _detect_folder(path: Path) -> tuple[str, str]:
+    if is_pack(path):
+        return "shards", f"{path.name} holds a pack of shards"
     if found := idx.find_idx_files(path):
         return "idx", f"{path.name} holds IDX files for {' and '.join(found)}"
     if cifar.find_cifar_files(path):
         return "cifar", f"{path.name} holds the binary files of CIFAR-10"
-    if found := _find_row_files(path):
-        return "rows", f"{path.name} holds {' and '.join(one.name for one in found.values())}"
+    if cifar_pickles.find_pickles(path):
+        return "cifar-python", f"{path.name} holds the Python batches of CIFAR"
+    if found := tfrecord.find_tfds_folder(path):
+        return "tfds", f"{path.name} is a set of TensorFlow Datasets: {found.parent.name} {found.name}"
+    if found := tfrecord.find_tfrecords(path):
+        return "tfrecord", f"{path.name} holds {len(found)} TFRecord file{'s' if len(found) > 1 else ''}"
+    if files := _find_row_files(path):
+        return "rows", f"{path.name} holds {' and '.join(one.name for one in files.values())}"
     if text_folder.holds_texts(path):
         return "text folder", f"{path.name} holds folders of .txt files: one for each class"
     if any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):

@@ -6,11 +6,15 @@ Vectorised: 60,000 images of 28x28 take about a tenth of a second. Knows nothing
 from __future__ import annotations
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 1 << 20
+SUM_BYTES = 1 << 18
+THREADED_BYTES = 1 << 26
 WORD_BYTES = 8
 # Odd constants of the splitmix64 generator (Steele, Lea and Flood, 2014): each step below is a bijection of 64 bits.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -55,14 +59,31 @@ def sum_pixels(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """int64 [n, channels, 2]: for each example and channel the sum of its pixels and of their squares."""
     n, height, width, channels = images.shape
     sums = np.empty((n, channels, 2), np.int64)
-    n_rows = max(1, BLOCK_BYTES // (height * width * channels))
-    # float64 holds these sums exactly: 255^2 a pixel stays below 2^53 for any image that fits into memory.
-    kind = np.float32 if height * width * 255**2 < 2**24 else np.float64
-    for start in range(0, n, n_rows):
-        block = images[start : start + n_rows].reshape(-1, height * width, channels).astype(kind)
-        sums[start : start + n_rows, :, 0] = block.sum(axis=1)
-        sums[start : start + n_rows, :, 1] = np.einsum("npc,npc->nc", block, block)
+    n_rows = max(1, SUM_BYTES // (height * width * channels))
+    starts = range(0, n, n_rows)
+
+    def sum_block(start: int) -> None:
+        sums[start : start + n_rows] = _sum_block(images[start : start + n_rows])
+
+    if images.nbytes < THREADED_BYTES:
+        for start in starts:
+            sum_block(start)
+    else:  # NumPy does all of this without the interpreter's lock
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(sum_block, starts))
     return sums
+
+
+def _sum_block(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """[n, channels, 2] whole numbers. Columns first, all channels of a row in one run: that is what a processor's wide
+    instructions take. Their sums stay below 2^24, which float32 holds exactly; above that, float64 holds any that fit
+    into memory."""
+    n, height, width, channels = images.shape
+    kind = np.float32 if height * 255**2 < 2**24 else np.float64
+    block = images.reshape(n, height, width * channels).astype(kind)
+    columns = (block.sum(axis=1), np.einsum("nhk,nhk->nk", block, block))
+    totals = [column.reshape(n, width, channels).sum(axis=1, dtype=np.float64) for column in columns]
+    return np.stack(totals, axis=2)
 
 
 def mean_and_std(sums: NDArray[np.int64], n_pixels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
 from railcar.data.fingerprint import fingerprint_content, hash_examples, mean_and_std
+from railcar.data.leakage import find_near_pairs
+from railcar.data.selection import Selection, select_classes
 from railcar.data.splits import Share, split_sides
 from railcar.data.store import FORMAT, open_prepared, write_prepared
 from railcar.data.types import (
@@ -43,31 +45,23 @@ from railcar.storage.local import build_folder, cache_dir, explain_output_errors
 
 def open_dataset(
     source: str,
+    options: ReadOptions | None = None,
     *,
     seed: int = 0,
     validation: Share = None,
     test: Share = None,
-    image_size: tuple[int, int] | None = None,
-    max_bad: float = 0.01,
-    label: str | None = None,
-    progress: Progress | None = None,
-    kind: str | None = None,
-    task: str | None = None,
-    drop: Sequence[str] = (),
-    columns: Mapping[str, str] | None = None,
-    group: str | None = None,
+    selection: Selection | None = None,
+    **settings: Any,
 ) -> Dataset:
     """Open a known set, a sample or a path, prepared and split. Texts and table rows are not encoded yet: their inputs
     are what `encode.encode_dataset` makes of them.
 
-    `validation` and `test` are None, a fraction, a count, `("last", n)` or the path of a source of their own; sides
-    that the source has itself win. `image_size` is (height, width) in pixels; `label` and what follows are as in
-    `ReadOptions`. Raises `NotFound` and `DataError`.
+    `options`, or `settings` for one, say how it is read and `selection` which examples are used; `validation` and
+    `test` are None, a fraction, a count, `("last", n)` or the path of a source of their own; sides that the source has
+    itself win. Raises `NotFound` and `DataError`.
     """
-    options = ReadOptions(
-        image_size, max_bad, label, progress, kind=kind, task=task, drop=tuple(drop), columns=columns or {}, group=group
-    )
-    return _split_prepared(source, prepare_source(source, options), options, seed, validation, test)
+    options = options or ReadOptions(**settings)
+    return _split_prepared(source, prepare_source(source, options), options, seed, validation, test, selection)
 
 
 def open_arrays(
@@ -80,6 +74,7 @@ def open_arrays(
     test: Share = None,
     image_size: tuple[int, int] | None = None,
     progress: Progress | None = None,
+    selection: Selection | None = None,
 ) -> Dataset:
     """Open arrays in memory: `images` [n, height, width], [n, height, width, 1 or 3] or [n, pixels], uint8 or floats of
     0 to 1; `labels` [n] integers or strings, or indices of `class_names` when those are given.
@@ -103,7 +98,29 @@ def open_arrays(
     options = ReadOptions(image_size=image_size, progress=progress)
     content = fingerprint_content(names, {"train": (pixels.shape[1:], hash_examples(pixels), codes)})
     prepared = _reuse_or_build(_key(["arrays", content, image_size]), "arrays", lambda _: raw, options, ())
-    return _split_prepared("arrays", prepared, options, seed, validation, test)
+    return _split_prepared("arrays", prepared, options, seed, validation, test, selection)
+
+
+def open_frame(
+    frame: Any,
+    options: ReadOptions,
+    *,
+    seed: int = 0,
+    validation: Share = None,
+    test: Share = None,
+    selection: Selection | None = None,
+) -> Dataset:
+    """Open a frame of polars or pandas in memory, as a file of the same rows would be; it is kept in the cache, under a
+    hash of its content. Raises `DataError`."""
+    from railcar.data.sources.rows import hash_rows, read_frame
+    from railcar.storage.frames import to_frame
+
+    rows = to_frame(frame)
+    content = hashlib.blake2b(hash_rows(rows).tobytes(), digest_size=16).hexdigest()
+    asked = (options.label, options.kind, options.task, options.group, options.drop, dict(options.columns))
+    key = _key(["frame", rows.columns, [str(one) for one in rows.dtypes], content, *asked])
+    prepared = _reuse_or_build(key, "frame", lambda told: read_frame(rows, told), options, ())
+    return _split_prepared("arrays", prepared, options, seed, validation, test, selection)
 
 
 def _check_codes(values: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
@@ -121,12 +138,22 @@ def _check_codes(values: NDArray[Any], n_classes: int) -> NDArray[np.int32]:
 
 
 def _split_prepared(
-    source: str, prepared: Prepared, options: ReadOptions, seed: int, validation: Share, test: Share
+    source: str,
+    prepared: Prepared,
+    options: ReadOptions,
+    seed: int,
+    validation: Share,
+    test: Share,
+    selection: Selection | None = None,
 ) -> Dataset:
     def prepare_other(other: str) -> Prepared:
         return prepare_source(other, _told_of(prepared, options))
 
-    splits = split_sides(prepared, seed=seed, validation=validation, test=test, prepare_other=prepare_other)
+    selection = selection or Selection()
+    prepared = select_classes(prepared, selection.classes)
+    splits, notes = split_sides(
+        prepared, seed=seed, validation=validation, test=test, prepare_other=prepare_other, selection=selection
+    )
     features = _describe_images(prepared, splits["train"]) if prepared.kind == "image" else _describe_rows(prepared)
     return Dataset(
         source,
@@ -135,7 +162,7 @@ def _split_prepared(
         splits,
         prepared.fingerprint,
         prepared.path,
-        prepared.notes,
+        (*prepared.notes, *notes),
         prepared.label,
     )
 
@@ -167,7 +194,7 @@ def _describe_rows(prepared: Prepared) -> Features:
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
     """Open what is prepared of `source`, or read it and prepare it. A source whose files changed is read again."""
     with _explain_read_errors(source):
-        path = locate(source)
+        path = locate(source, options.progress)
         form_name, reason = detect_form(path)
         form = FORMS[form_name]
         # a link that leads nowhere is an unreadable example, not a reason to stop here
@@ -207,6 +234,8 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
             raw: RawData | RawRows = read(replace(options, allocate=allocate))
         if options.image_size and form != "folder" and isinstance(raw, RawData):
             raw = _resize(raw, options.image_size)
+        if isinstance(raw, RawData):
+            raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides)))
         write_prepared(raw, folder, notes)
     prepared = open_prepared(target)
     if prepared is None:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.fingerprint import mix
+from railcar.data.leakage import check_leakage
+from railcar.data.selection import Selection, select_rows
 from railcar.data.types import Dataset, Prepared, PreparedSide, Split
 from railcar.errors import DataError
 from railcar.storage.local import write_atomic
@@ -32,33 +34,40 @@ def split_sides(
     validation: Share,
     test: Share,
     prepare_other: Callable[[str], Prepared],
-) -> dict[str, Split]:
-    """The splits of `prepared`, "train" always and the others unless they are not asked for.
+    selection: Selection | None = None,
+) -> tuple[dict[str, Split], list[str]]:
+    """The splits of `prepared`, "train" always and the others unless they are not asked for; and notes on examples that
+    are on two sides or have two labels.
 
-    A side that the source has itself wins over what is asked for. Raises `DataError` for a side that ends up empty, a
-    class that training does not see, and a source of its own that does not fit.
+    A side that the source has itself wins over what is asked for; of each, `selection` says what is used. Raises
+    `DataError` for a side that ends up empty, a class that training does not see, a source of its own that does not
+    fit, and an image that is on two sides.
     """
+    selection = selection or Selection()
     asked = {"test": test, "validation": validation}
     train = prepared.sides["train"]
-    held = {}
+    sides = {"train": train}
     drawn: dict[str, Share] = {}
     for name in HELD_OUT:
         share = asked[name]
         if name in prepared.sides:
-            held[name] = _whole(name, prepared.sides[name])
+            sides[name] = prepared.sides[name]
         elif isinstance(share, str):
-            held[name] = _whole(name, _open_other(prepared, prepare_other(share), name, share))
+            sides[name] = _open_other(prepared, prepare_other(share), name, share)
         elif share is not None:
             drawn[name] = share
-    rows = draw_rows(train.hashes if train.groups is None else train.groups, seed=seed, shares=drawn)
-    splits = {"train": _part("train", train, rows.pop("train"))}
-    for name in ("validation", "test"):
-        if name in held:
-            splits[name] = held[name]
-        elif name in rows:
-            splits[name] = _part(name, train, rows[name])
+    used = select_rows(train, selection, seed=seed, is_training=True)
+    keys = np.asarray(train.hashes if train.groups is None else train.groups)
+    rows = draw_rows(keys[used] if len(used) < len(keys) else keys, seed=seed, shares=drawn)
+    found = {name: (train, used[part]) for name, part in rows.items()}
+    for name in HELD_OUT:
+        if name in sides:
+            found[name] = (sides[name], select_rows(sides[name], selection, seed=seed, is_training=False))
+    order = [name for name in ("train", "validation", "test") if name in found]
+    splits = {name: _part(name, *found[name]) for name in order}
     _check_splits(splits, prepared.class_names)
-    return splits
+    hashes = {name: np.asarray(found[name][0].hashes)[found[name][1]] for name in order}
+    return splits, check_leakage(prepared, splits, hashes, allow=selection.allow_leakage)
 
 
 def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]) -> dict[str, NDArray[np.int64]]:
@@ -139,10 +148,6 @@ def _is_low(position: NDArray[np.float64], fraction: float) -> NDArray[np.bool_]
     if np.count_nonzero(is_low := position <= fraction) >= n_least:
         return is_low
     return position <= max(fraction, float(np.partition(position, n_least - 1)[n_least - 1]))
-
-
-def _whole(name: str, side: PreparedSide) -> Split:
-    return _part(name, side, np.arange(len(side), dtype=np.int64))
 
 
 def _part(name: str, side: PreparedSide, rows: NDArray[np.int64]) -> Split:

@@ -59,6 +59,10 @@ class Data(Node):
     """Columns of a table that are not learnt from."""
     columns: dict[str, Literal["number", "category", "boolean", "date", "text"]] = {}
     """What some columns are, where that should not be found out: `{age: number}`; `text` names the column of texts."""
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """Learn these classes only, in this order; all when absent."""
+    limit_per_class: Count | None = None
+    """The most examples of a class that the training side has, before anything is held out of it."""
     group: str | None = None
     """A column whose equal values keep their rows on one side, as a patient's or an author's name. Not learnt from."""
     image_size: tuple[Count, Count] | None = None
@@ -76,8 +80,16 @@ class Data(Node):
     training split. Part of the model, so that prediction takes raw images."""
     augment: Augment = Augment()
     """Random changes of training images."""
+    balance: Literal["none", "weights", "oversample"] = "none"
+    """Let classes of different sizes count alike in training: by weights in the loss, or by showing examples of the
+    smaller ones more often."""
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.01
     """The share of unreadable examples that is skipped and named; with more than that the data is refused."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """Equal examples on one side: all of them, or the first. With fractions and counts they never part."""
+    allow_leakage: bool = False
+    """Train although an image is on two sides, so that what is measured is too good. Of texts and rows, which may be
+    alike by chance, it is told only."""
 
 
 class Model(Node):

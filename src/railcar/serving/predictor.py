@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from railcar.artifact.artifact import Artifact
 from railcar.errors import ArtifactError, DataError
 from railcar.storage.columns import to_typed
-from railcar.storage.frames import to_arrays
+from railcar.storage.frames import to_arrays, to_frame
 from railcar.storage.images import decode_image
 
 _BATCH = 64
@@ -134,7 +134,7 @@ class Predictor:
             if strange := next((one for one in texts if not isinstance(one, str)), None):
                 raise DataError(f"{strange!r} is no text", hint="give a sequence of strings")
             return pl.DataFrame({"text": texts}, schema={"text": pl.String})
-        frame = _to_frame(inputs)
+        frame = to_frame(inputs)
         return to_typed(frame, self.artifact.columns, lambda row: f"row {row}")
 
     def _answer(self, inputs: Any) -> NDArray[np.float32]:
@@ -198,22 +198,6 @@ class Predictor:
         order = np.argsort(-probabilities, kind="stable")[:top]
         best = tuple((self.class_names[index], float(probabilities[index])) for index in order)
         return Prediction(name, best[0][0], best[0][1], best)
-
-
-def _to_frame(inputs: Any) -> Any:
-    """A polars frame of a frame, a dict of columns or a list of dicts. Raises `DataError` for anything else."""
-    import polars as pl
-
-    if isinstance(inputs, pl.DataFrame):
-        return inputs
-    try:
-        if hasattr(inputs, "columns") and hasattr(inputs, "to_dict"):
-            inputs = {str(name): inputs[name].tolist() for name in inputs.columns}
-        return pl.DataFrame(inputs, strict=False)
-    except Exception as error:  # polars raises many kinds
-        raise DataError(
-            f"{type(inputs).__name__}: no rows of a table", hint="give a frame, a dict of columns or a list of dicts"
-        ) from error
 
 
 def _like(inputs: Any, found: list[Prediction]) -> Any:

@@ -30,7 +30,6 @@ SUFFIXES = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
 )  # fmt: skip
 _FORMAT = 1
-_CONTENT = "content"
 _BLOCK_BYTES = 1 << 20
 _TAR_BLOCK = 512
 _SPARE_BYTES = 1 << 28
@@ -64,15 +63,18 @@ def unpack_archive(path: Path, *, progress: Progress | None = None, limits: Limi
     """
     found = path.stat()
     key = repr([_FORMAT, str(path.resolve()), found.st_size, found.st_mtime_ns]).encode(errors="surrogateescape")
+    suffix = next((end for end in SUFFIXES if path.name.lower().endswith(end)), "")
+    # its folder is named after it: messages about what is inside say so
+    name = path.name[: len(path.name) - len(suffix)].lstrip(".") or "archive"
     target = cache_dir() / "unpacked" / hashlib.blake2b(key, digest_size=12).hexdigest()
     if not target.is_dir():
         with build_folder(target) as folder:
-            root = folder / _CONTENT
+            root = folder / name
             root.mkdir()
             with explain_output_errors(target, hint="set RAILCAR_CACHE to a folder with space that you may write to"):
                 _unpack(path, _Writer(path, root, found.st_size, limits or Limits()), progress)
             sync_folder(root)
-    return look_through(target / _CONTENT)
+    return look_through(target / name)
 
 
 def look_through(folder: Path) -> Path:
@@ -281,7 +283,7 @@ def _unpack_tar(path: Path, start: bytes, writer: _Writer, progress: Progress | 
         stream = _Tail(plain)
         with tarfile.open(fileobj=cast(Any, stream), mode="r|", errorlevel=2) as archive:
             for number, member in enumerate(archive):
-                archive.members = []  # which it would keep, all of them
+                cast(Any, archive).members = []  # which it would keep, all of them
                 if not _is_left_out(member.name):
                     _unpack_member(archive, member, writer)
                 if progress and number % 256 == 0:

@@ -17,7 +17,10 @@ from railcar.errors import DataError, NotFound
 GZIP_MAGIC = b"\x1f\x8b"
 BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 1 << 16
-MAX_UNPACKED_BYTES = 16_000_000_000
+MAX_UNPACKED_BYTES = 100_000_000
+MAX_UNPACKED_RATIO = 200
+"""What a gzip file may unpack to: this many bytes, or this many times its size where that is more."""
+MAX_RECORD = 1 << 23
 UTF8_HINT = "save the file as UTF-8"
 
 Content = bytes | mmap.mmap
@@ -103,6 +106,15 @@ def check_head(path: Path, head: bytes, *, form: str, hint: str = "") -> None:
             raise DataError(f"{path}: {what}, not a {form}", hint=f"export a {form}, or give it its right name")
 
 
+def check_record_length(path: Path, line: int, n: int) -> None:
+    """Raise `DataError` for a record of more than `MAX_RECORD` bytes or characters: no table has such rows."""
+    if n > MAX_RECORD:
+        raise DataError(
+            f"{path}: line {line}: a row of {n:,} characters, more than the limit of {MAX_RECORD:,}",
+            hint="each row of the table is a line of its own; look for a quote that is not closed",
+        )
+
+
 def count_lines(content: Content, position: int) -> int:
     """The line, counted from 1, on which the byte at `position` stands."""
     return bytes(content[:position]).count(b"\n") + 1
@@ -123,14 +135,16 @@ def _read_bytes(path: Path) -> Content:
 
 
 def _unpack(path: Path, content: Content) -> bytes:
+    limit = max(MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO * len(content))
     try:
         with gzip.open(io.BytesIO(content)) as file:
-            unpacked = file.read(MAX_UNPACKED_BYTES + 1)
+            unpacked = file.read(limit + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: truncated or damaged: {error}", hint="fetch the file again") from error
-    if len(unpacked) > MAX_UNPACKED_BYTES:
+    if len(unpacked) > limit:
         raise DataError(
-            f"{path}: unpacks to more than the limit of {MAX_UNPACKED_BYTES / 1e9:.0f} GB", hint="split it into parts"
+            f"{path}: unpacks to more than {limit / 1e6:,.0f} MB, the limit for {len(content) / 1e6:.1f} MB",
+            hint="unpack it yourself if it is what it should be",
         )
     return unpacked
 

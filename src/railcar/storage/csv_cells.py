@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from railcar.errors import DataError
+from railcar.storage.content import check_record_length
 
-MAX_RECORD = 1 << 23
 QUOTE_HINT = 'close it; a quote that belongs to the text is written twice: ""'
 
 
@@ -38,15 +38,6 @@ def split_cells(path: Path, text: str, separator: str) -> Iterator[tuple[int, li
             yield line, cells
         line += text.count("\n", start, stop)
         start = stop
-
-
-def check_record_length(path: Path, line: int, n: int) -> None:
-    """Raise `DataError` for a record of more than `MAX_RECORD` bytes or characters: no table has such rows."""
-    if n > MAX_RECORD:
-        raise DataError(
-            f"{path}: line {line}: a row of {n:,} characters, more than the limit of {MAX_RECORD:,}",
-            hint="each row of the table is a line of its own; look for a quote that is not closed",
-        )
 
 
 def _cell_pattern(separator: str) -> re.Pattern[str]:

@@ -22,6 +22,8 @@ USUAL_NAMES = frozenset(
 
 
 _QUOTED = re.compile(r'(^|[,;\t|\n]) *+"[^"]*+(?:""[^"]*+)*+"')
+_SEPARATOR_LINE = re.compile(rb'"?sep=([,;\t|])"?\r?\n')
+_BLANK_LINES = re.compile(rb"(?: *+\r?\n)+")
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"\d,\d")
 
@@ -48,6 +50,18 @@ def find_separator(content: bytes, usual: str = ",") -> str:
     return max(best, key=lambda separator: (lines[0].count(separator), -SEPARATORS.index(separator)))
 
 
+def take_separator_line(content: bytes) -> tuple[bytes, str | None]:
+    """The separator that a first line `sep=;` gives, as Excel has it (None without one), and the content with that line
+    empty; lines of spaces before the header are empty, too."""
+    given = None
+    if (found := _SEPARATOR_LINE.match(content)) is not None:
+        given = found[1].decode()
+        content = b"\n" + content[found.end() :]
+    if (found := _BLANK_LINES.match(content)) is not None:
+        content = b"\n" * found[0].count(b"\n") + content[found.end() :]
+    return content, given
+
+
 def has_header(first: Sequence[str | None], columns: Sequence[Sequence[str | None]]) -> bool:
     """Whether the cells of the first line are names, by the cells below them: `columns` has some of each column.
 
@@ -55,14 +69,12 @@ def has_header(first: Sequence[str | None], columns: Sequence[Sequence[str | Non
     above numbers speaks for a name, as does a usual name. In doubt it is a header.
     """
     cells = [(cell or "").strip() for cell in first]
-    if _are_counted(cells) or _are_counted(cells[1:]):
-        return True
-    n_names = n_examples = 0
+    n_names = n_numbers = n_words = 0
     for cell, column in zip(cells, columns, strict=True):
         below = [value.strip() for value in column if value and value.strip()]
         share = sum(map(_is_number, below)) / len(below) if below else 0.0
         if _is_number(cell):
-            n_examples += share > 0.5 or not below
+            n_numbers += share > 0.5 or not below
         elif cell.lower() in USUAL_NAMES:
             n_names += 1
         elif cell.lower() in MISSING_WORDS:
@@ -70,8 +82,8 @@ def has_header(first: Sequence[str | None], columns: Sequence[Sequence[str | Non
         elif share > 0.9:
             n_names += 1
         else:
-            n_examples += cell in below or (_is_sentence(cell) and sum(map(_is_sentence, below)) > len(below) / 2)
-    return n_examples <= n_names or _name_years(cells)
+            n_words += cell in below or (_is_sentence(cell) and sum(map(_is_sentence, below)) > len(below) / 2)
+    return n_numbers + n_words <= n_names or (n_words == 0 and _are_numbered(cells))
 
 
 def _is_number(cell: str) -> bool:
@@ -82,17 +94,12 @@ def _is_sentence(cell: str) -> bool:
     return len(cell.split()) > 3
 
 
-def _are_counted(cells: Sequence[str]) -> bool:
-    """Whether the cells are 0, 1, 2, ...: what pandas writes for columns without names."""
-    return len(cells) > 2 and list(cells) == [str(number) for number in range(len(cells))]
-
-
-def _name_years(cells: Sequence[str]) -> bool:
-    """Whether the numbers among the names are years that follow each other, as in `country,2019,2020,2021`."""
-    numbers = [int(cell) for cell in cells if cell.isascii() and cell.isdigit() and len(cell) == 4]
-    n_numeric = sum(map(_is_number, cells))
-    return (
-        len(numbers) == n_numeric > 1
-        and n_numeric < len(cells)
-        and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    )
+def _are_numbered(cells: Sequence[str]) -> bool:
+    """Whether the columns have numbers for names: 0, 1, 2, ... (so pandas writes columns without names), or among
+    words 1, 2, 3, ... or years that follow each other."""
+    numbers = [int(cell) for cell in cells if cell.isascii() and cell.isdigit()]
+    if len(numbers) < sum(map(_is_number, cells)) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return False
+    if len(numbers) == len(cells):
+        return len(numbers) > 2 and numbers[0] == 0
+    return (len(numbers) > 2 and numbers[0] < 2) or (len(numbers) > 1 and 1900 <= numbers[0] < 2200)

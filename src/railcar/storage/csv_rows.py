@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.errors import DataError
-from railcar.storage.content import decode_content, read_content
-from railcar.storage.csv_cells import check_record_length, split_cells
-from railcar.storage.csv_form import SAMPLE_LINES, find_separator, has_header
+from railcar.storage.content import check_record_length, decode_content, read_content
+from railcar.storage.csv_cells import split_cells
+from railcar.storage.csv_form import SAMPLE_LINES, find_separator, has_header, take_separator_line
 from railcar.storage.csv_layout import Layout, find_layout
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ def read_csv_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str
     if b"\n" not in content:
         content = content.replace(b"\r", b"\n")
     usual = "\t" if ".tsv" in path.name.lower() else ","
-    separator = find_separator(content, usual)
+    content, given = take_separator_line(content)
+    if not content.strip():
+        raise DataError(f"{path}: the file is empty", hint=EMPTY_HINT)
+    separator = given or find_separator(content, usual)
     if separator != usual:
         notes.append(f"{path.name}: fields are separated by {separator!r}")
     frame, lines = _read_table(path, content, separator)

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.errors import DataError
-from railcar.storage.content import decode_content, read_content
-from railcar.storage.csv_cells import check_record_length
+from railcar.storage.content import check_record_length, decode_content, read_content
 
 if TYPE_CHECKING:
     import polars as pl

@@ -87,3 +87,18 @@ def is_on_own_disk(path: Path) -> bool:
         if inside and len(point) >= len(found):
             found, kind = point, fields[fields.index("-") + 1]
     return bool(kind) and not kind.startswith(_NETWORK_FILE_SYSTEMS)
+
+
+def share_lock(path: Path) -> int | None:
+    """Take part in the lock on `path`, which then nobody can hold alone; others may share it, too. Returns a descriptor
+    that keeps it until it is closed; None where there are no locks, or another holds it alone."""
+    if fcntl is None:
+        return None
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + _PATIENCE_S
+    while (taken := _try(descriptor, fcntl.LOCK_SH)) is False and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if taken:
+        return descriptor
+    os.close(descriptor)
+    return None

@@ -6,7 +6,7 @@ Python. Knows nothing of epochs, records or files.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -34,10 +34,12 @@ def compile_steps(
     replicas: Replicas | None = None,
     dtype: str = "uint8",
     unit: float | None = None,
+    class_weights: tuple[float, ...] | None = None,
 ) -> Steps:
     """A function of a chunk of n batches that makes n steps and returns (losses, hits): losses float32 [n] are mean
     softmax cross entropies, hits float32 [n] numbers of right answers. With `unit`, the deviation that the targets of a
     regression were scaled by, losses are mean squared errors, and hits sums of absolute errors in the targets' unit.
+    `class_weights` are what an example of each class counts in the loss.
 
     `batch_shape` is (batch, ...) of what the network takes, of `dtype`: (batch, height, width, channels) of images;
     `compile` is "eager", "graph" or "xla". n may differ from call to call without a new trace. `label_smoothing` is the
@@ -46,7 +48,7 @@ def compile_steps(
     of it in place of images. With `replicas` the batch is this worker's part of the whole one, and losses and hits are
     those of the whole.
     """
-    compare = build_comparison(label_smoothing, unit)
+    compare = build_comparison(label_smoothing, unit, class_weights)
     if replicas:
         learn = _build_shared_learning(model, optimizer, compare, replicas, batch_shape[0], compile)
     else:
@@ -101,12 +103,16 @@ Compare = Callable[[Any, Any], tuple[Any, Any]]
 """Labels [batch] and the network's outputs [batch, n_outputs] -> losses and hits, float32 [batch] each."""
 
 
-def build_comparison(label_smoothing: float, unit: float | None) -> Compare:
-    """How answers are measured: against classes, or with `unit` against the scaled targets of a regression."""
+def build_comparison(label_smoothing: float, unit: float | None, class_weights: Sequence[float] | None) -> Compare:
+    """How answers are measured: against classes, each of which may have a weight in the loss, or with `unit` against
+    the scaled targets of a regression."""
 
     def compare_classes(labels: Any, logits: Any) -> tuple[Any, Any]:
         right = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
-        return cross_entropy(labels, logits, label_smoothing), tf.cast(right, tf.float32)
+        losses = cross_entropy(labels, logits, label_smoothing)
+        if class_weights is not None:
+            losses *= tf.gather(tf.constant(class_weights, tf.float32), labels)
+        return losses, tf.cast(right, tf.float32)
 
     def compare_numbers(labels: Any, outputs: Any) -> tuple[Any, Any]:
         errors = outputs[:, 0] - labels

@@ -32,6 +32,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from railcar.data.augment import Augmentation
+from railcar.data.balance import oversample, weigh_classes
 from railcar.data.pipeline import DTYPES, Batches, Chunk, prefetch
 from railcar.data.types import Dataset, Split
 from railcar.errors import TrainingError, WorkerLost
@@ -249,6 +250,7 @@ def _build_steps(training: Training, compile: str) -> Steps:
         batch_shape=(training.recipe.training.batch_size // n_workers, *features.input_shape),
         dtype=DTYPES[features.kind],
         unit=features.target[1] if features.target else None,
+        class_weights=_weigh_classes(training),
         compile=compile,
         label_smoothing=training.recipe.training.label_smoothing,
         augment=build_augment(augmentation, features.mean) if augmentation else None,
@@ -256,6 +258,12 @@ def _build_steps(training: Training, compile: str) -> Steps:
         source=tf.constant(np.asarray(training.dataset.splits["train"].inputs)) if training.rows_only else None,
         replicas=replicas,
     )
+
+
+def _weigh_classes(training: Training) -> tuple[float, ...] | None:
+    if training.recipe.data.balance != "weights":
+        return None
+    return weigh_classes(training.dataset.splits["train"].label_array(), training.dataset.features.n_classes)
 
 
 def _guard(steps: Steps, replicas: Replicas) -> Steps:
@@ -267,9 +275,11 @@ def _guard(steps: Steps, replicas: Replicas) -> Steps:
 
 
 def _batches(training: Training) -> Batches:
-    recipe = training.recipe
+    recipe, split = training.recipe, training.dataset.splits["train"]
+    if recipe.data.balance == "oversample":
+        split = oversample(split, training.dataset.features.n_classes, seed=recipe.seed)
     return Batches(
-        training.dataset.splits["train"],
+        split,
         recipe.training.batch_size,
         recipe.seed,
         recipe.data.shuffle,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from railcar.errors import Interrupted, UsageError
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
+from railcar.registry import MODELS
 from railcar.runs.run_dir import RunDir
 from railcar.training import hardware
 from railcar.training.flops import count_step_flop
@@ -69,7 +70,7 @@ def measure_recipes(
     """What a training does on this machine: a row of `recipe`, `precision`, `compile`, `batch_size`, `image_shape`,
     `mflop` (of one image in one step; None when they cannot be counted), `images_per_s` and `gflops`."""
     rows = []
-    for name, recipe in [(name, load_recipe(name, overrides)) for name in names or bundled_recipes()]:
+    for name, recipe in [(name, load_recipe(name, overrides)) for name in names or image_recipes()]:
         image_shape, n_classes = find_shape(recipe)
         told(f"recipe {name}")
         dataset = make_random_data(image_shape, n_classes, n_images=recipe.training.batch_size * _N_BATCHES)
@@ -113,9 +114,20 @@ def bench(
     return {"ceilings": ceilings, "recipes": rows}
 
 
+def image_recipes() -> list[str]:
+    """The bundled recipes that are measured when none is named: small networks for rows say nothing of a machine."""
+    return [name for name in bundled_recipes() if MODELS[load_recipe(name).model.name].kind == "image"]
+
+
 def find_shape(recipe: Recipe) -> tuple[tuple[int, int, int], int]:
     """(height, width, channels) of the recipe's images and its number of classes, without reading or fetching any; data
     of one's own counts as RGB with ten classes. Raises `UsageError` when its size is said nowhere."""
+    kind = MODELS[recipe.model.name].kind
+    if kind != "image":
+        raise UsageError(
+            f"{recipe.name}: a network for {kind} data; random images are what bench trains on",
+            hint=f"measure one of: {', '.join(image_recipes())}",
+        )
     shape, n_classes = SHAPES.get(recipe.data.source, (None, 10))
     if recipe.data.image_size is not None:
         return (*recipe.data.image_size, shape[2] if shape else 3), n_classes

@@ -4,9 +4,11 @@ encoded for the network."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from railcar.data.prepare import open_arrays, open_dataset
-from railcar.data.types import Dataset, Features
+from railcar.data.prepare import open_arrays, open_dataset, open_frame
+from railcar.data.selection import Selection
+from railcar.data.types import Dataset, Features, ReadOptions
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
 from railcar.training.progress import Reporter
@@ -38,38 +40,34 @@ def encode(dataset: Dataset, features: Features | None, reporter: Reporter) -> D
 def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter) -> Dataset:
     """The recipe's data, prepared and split; texts and rows raw. Imports no TensorFlow."""
     node = recipe.data
-    validation, test = _plain(node.validation), _plain(node.test)
+    sides: dict[str, Any] = {
+        "seed": recipe.seed,
+        "validation": _plain(node.validation),
+        "test": _plain(node.test),
+        "selection": Selection(node.classes, node.limit_per_class, node.duplicates == "drop", node.allow_leakage),
+    }
     with reporter.reading_bar() as progress:
-        if arrays is not None:
-            return open_arrays(
-                arrays.images,
-                arrays.labels,
-                seed=recipe.seed,
-                validation=validation,
-                test=test,
-                image_size=node.image_size,
-                progress=progress,
-            )
-        if node.source == ARRAYS and not Path(ARRAYS).exists():
-            raise DataError(
-                "data.source: this recipe was made for arrays in memory, which are gone",
-                hint="hand them over in Python: railcar.train((images, labels), ...)",
-            )
-        return open_dataset(
-            node.source,
-            seed=recipe.seed,
-            validation=validation,
-            test=test,
-            image_size=node.image_size,
-            max_bad=node.max_bad,
-            label=node.label,
-            progress=progress,
+        options = ReadOptions(
+            node.image_size,
+            node.max_bad,
+            node.label,
+            progress,
             kind=node.kind,
             task=node.task,
             drop=node.drop,
             columns=node.columns,
             group=node.group,
         )
+        if arrays is not None and arrays.frame is not None:
+            return open_frame(arrays.frame, options, **sides)
+        if arrays is not None:
+            return open_arrays(arrays.images, arrays.labels, image_size=node.image_size, progress=progress, **sides)
+        if node.source == ARRAYS and not Path(ARRAYS).exists():
+            raise DataError(
+                "data.source: this recipe was made for arrays in memory, which are gone",
+                hint="hand them over in Python: railcar.train((images, labels), ...)",
+            )
+        return open_dataset(node.source, options, **sides)
 
 
 def _plain(share: Share | None) -> float | int | tuple[str, int] | str | None:

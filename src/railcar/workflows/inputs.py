@@ -18,6 +18,7 @@ from railcar.errors import DataError, NotFound, UsageError
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import DATASETS, MODELS
+from railcar.storage.address import is_remote, parse
 from railcar.storage.local import expand_home
 
 if TYPE_CHECKING:
@@ -26,16 +27,20 @@ if TYPE_CHECKING:
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
 ARRAYS = "arrays"
+# Of 8x8 pixels; shorter rows are tables.
+_FEWEST_PIXELS = 64
 FOLDER = "folder"
 """Stands for the column of the labels where folders name them."""
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Examples in memory: `images` [n, ...] and `labels` [n] as `data.prepare.open_arrays` takes them."""
+    """Examples in memory: `images` [n, ...] and `labels` [n] as `data.prepare.open_arrays` takes them, or a `frame` of
+    texts or table rows as `open_frame` does."""
 
-    images: Any
-    labels: Any
+    images: Any = None
+    labels: Any = None
+    frame: Any = None
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,9 @@ def _resolve_text(text: str, overrides: Overrides) -> Input:
     path = expand_home(text)
     if path.suffix.lower() in _RECIPE_SUFFIXES:
         return Input(load_recipe(path, overrides), is_complete=True, overrides=overrides)
-    if "://" in text:
-        raise UsageError(
-            f"{text}: data at an address cannot be read yet", hint="copy it to this computer and give its path"
-        )
+    if is_remote(text):
+        base = {"name": _name_from(Path(parse(text).name).stem), "data": {"source": text}}
+        return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
     if path.exists():
         base = {"name": _name_from(path.resolve().stem), "data": {"source": str(path.absolute())}}
         return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
@@ -143,8 +147,8 @@ def _with_source(recipe: Recipe, source: str, *, name: str) -> Recipe:
 
 
 def read_arrays(data: Any) -> Arrays:
-    """Examples in memory as arrays: a pair (images, labels), a pandas or polars frame with the label first and pixels
-    behind it (or a column named label), or a tf.data.Dataset of (image, label), batched or not."""
+    """Examples in memory as arrays: a pair (images, labels), a pandas or polars frame of texts, of a table or of pixels
+    (the label first or in a column named label), or a tf.data.Dataset of (image, label), batched or not."""
     import numpy as np
 
     if isinstance(data, tuple | list) and len(data) == 2:
@@ -161,6 +165,8 @@ def read_arrays(data: Any) -> Arrays:
 
 def _read_frame(frame: Any) -> Arrays:
     columns = list(frame.columns)
+    if len(columns) <= _FEWEST_PIXELS:
+        return Arrays(frame=frame)
     label = next((one for one in columns if str(one) == "label"), columns[0])
     pixels = frame[[one for one in columns if one != label]]
     return Arrays(pixels.to_numpy(), frame[label].to_numpy())

@@ -220,6 +220,8 @@ def _check_kind(recipe: Recipe, features: Features) -> None:
         )
     if features.task != "regression":
         return
+    if recipe.data.balance != "none":
+        raise RecipeError("data.balance: a regression has no classes", hint="leave data.balance out")
     if node.label_smoothing:
         raise RecipeError(
             "training.label_smoothing: a regression has no classes", hint="leave training.label_smoothing out"

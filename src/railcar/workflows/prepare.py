@@ -1,4 +1,4 @@
-"""`railcar data prepare`: read a source into the cache, before a training asks for it."""
+"""`railcar data prepare`: read a source into the cache, before a training asks for it; `data pack`: into shards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from railcar.data.detect import detect_form, locate
+from railcar.data.sources.shards import pack_folder
 from railcar.data.types import Dataset
+from railcar.errors import DataError
+from railcar.storage.archives import unpack_archive
+from railcar.storage.shards import Manifest
 from railcar.training.tensorflow import quiet_stderr
 from railcar.workflows.data import read_data
 from railcar.workflows.inputs import Overrides, resolve_input
@@ -45,3 +50,19 @@ def prepare(
     # A folder takes its name when it is whole: files older than this call are those of an earlier one.
     was_there = all(file.st_mtime < began for file in files)
     return PreparedData(dataset, dataset.path, sum(file.st_size for file in files), seconds, was_there)
+
+
+def pack(
+    data: str, destination: str, *, quiet: bool = False, verbose: bool = False, color: bool | None = None
+) -> Manifest:
+    """Pack the images of `data`, a folder or an archive of one, here or in a bucket, into shards at `destination`, a
+    new folder or an address. Raises `DataError` for other data."""
+    with closing(Look(quiet, verbose, color).reporter()) as reporter, reporter.reading_bar() as progress:
+        path = locate(data, progress)
+        form, reason = detect_form(path)
+        if form == "archive":
+            path = unpack_archive(path, progress=progress)
+            form, reason = detect_form(path)
+        if form != "folder":
+            raise DataError(f"{data}: {reason}; image folders are packed", hint="other data needs no packing")
+        return pack_folder(path, destination, progress=progress)

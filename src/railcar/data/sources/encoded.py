@@ -8,6 +8,7 @@ prediction; sizes are changed by the same function as the model's own layer.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.sources.blocks import BlockWriter
 from railcar.data.types import RawSplit, ReadOptions
 from railcar.errors import DataError
 from railcar.storage.images import (
@@ -38,8 +40,9 @@ CHUNK = 64
 # of those together are small.
 HEAD_BYTES = 1 << 17
 KEPT_BYTES = 1 << 28
-# Images that wait to be resized together.
+# Images that wait to be resized together, and rows that are written together.
 PENDING_BYTES = 1 << 25
+BLOCK_BYTES = 1 << 20
 
 
 class Encoded(NamedTuple):
@@ -228,38 +231,51 @@ def _read_side(
     images = options.allocate(f"{side}.images", (len(looked), *shape))
     hashes = np.zeros(len(looked), np.uint64)
     good = np.ones(len(looked), np.bool_)
-
-    def decode(rows: Sequence[int]) -> list[tuple[int, str | tuple[str, ...]]]:
-        return _decode_chunk(rows, looked, images, hashes)
-
     n_done = 0
-    for chunk in pool.map(decode, _chunks(range(len(looked)))):
-        for row, found in chunk:
-            name = looked[row].image.name
-            if isinstance(found, str):
-                notes.bad[name] = found
-                good[row] = False
-            for key in found if not isinstance(found, str) else ():
-                notes.remark(key, name)
-        n_done = min(n_done + CHUNK, len(looked))
-        _report(options, f"reading {side} images", n_done, len(looked))
+    with BlockWriter(images) as rows:
+        chunks = _chunks(range(len(looked)))
+        for chunk in pool.map(lambda numbers: _decode_chunk(numbers, looked, rows, hashes), chunks):
+            for row, found in chunk:
+                name = looked[row].image.name
+                if isinstance(found, str):
+                    notes.bad[name] = found
+                    good[row] = False
+                for key in found if not isinstance(found, str) else ():
+                    notes.remark(key, name)
+            n_done = min(n_done + CHUNK, len(looked))
+            _report(options, f"reading {side} images", n_done, len(looked))
     kept = np.flatnonzero(good)
     _close_up(images, kept)
     labels = np.array([looked[row].image.class_index for row in kept], np.int32)
     return RawSplit(images[: len(kept)], labels, [looked[row].image.name for row in kept], hashes[kept])
 
 
-def _decode_chunk(
-    rows: Sequence[int], looked: list[_Looked], images: NDArray[np.uint8], hashes: NDArray[np.uint64]
-) -> list[tuple[int, str | tuple[str, ...]]]:
-    """Fill `rows` of `images` and `hashes`; of each row with something to say, its remarks or why it is bad."""
-    said: list[tuple[int, str | tuple[str, ...]]] = []
+Said = list[tuple[int, str | tuple[str, ...]]]
+"""Of rows with something to say: remarks, or why the image is bad."""
+
+
+def _decode_chunk(numbers: Sequence[int], looked: list[_Looked], rows: BlockWriter, hashes: NDArray[np.uint64]) -> Said:
+    """Fill consecutive rows and their hashes, a block that the processor's cache holds at a time."""
+    said: Said = []
+    shape = rows.images.shape[1:]
+    n_block = max(1, BLOCK_BYTES // math.prod(shape))
+    buffer = np.empty((min(n_block, len(numbers)), *shape), np.uint8)
+    for start in range(numbers[0], numbers[-1] + 1, n_block):
+        block = buffer[: numbers[-1] + 1 - start]
+        _decode_block(start, block, looked, hashes, said)
+        rows.write(start, block)
+    return said
+
+
+def _decode_block(
+    start: int, block: NDArray[np.uint8], looked: list[_Looked], hashes: NDArray[np.uint64], said: Said
+) -> None:
     pending: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
     n_pending = 0
-    n_channels = images.shape[3]
-    for row in rows:
+    n_channels = block.shape[3]
+    for number, target in enumerate(block):
+        row = start + number
         image, header, content = looked[row]
-        target = images[row]
         try:
             if content is None:
                 content, header = _read(image), None
@@ -277,15 +293,14 @@ def _decode_chunk(
         if remarks:
             said.append((row, remarks))
         if pixels.shape != target.shape:
-            pending.setdefault(pixels.shape, []).append((row, pixels))
+            pending.setdefault(pixels.shape, []).append((number, pixels))
             n_pending += pixels.nbytes
         elif not np.may_share_memory(pixels, target):
             target[...] = pixels
         if n_pending > PENDING_BYTES:
-            _resize_into(images, pending)
+            _resize_into(block, pending)
             n_pending = 0
-    _resize_into(images, pending)
-    return said
+    _resize_into(block, pending)
 
 
 def _is_misnamed(image: Encoded, content: bytes) -> bool:

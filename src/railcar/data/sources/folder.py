@@ -110,9 +110,9 @@ def _list_groups(
     if others:
         lines.append(f"{_count(others, 'of another kind', 'of other kinds')} not read: {_show(others)}")
     if resources:
-        lines.append(
-            f"{_count(resources, 'of macOS (._*)', 'of macOS (._*)')} no images and skipped: {_show(resources)}"
-        )
+        what = "is no image and" if len(resources) == 1 else "are no images and"
+        n_files = "1 file" if len(resources) == 1 else f"{len(resources):,} files"
+        lines.append(f"{n_files} of macOS (._*) {what} skipped: {_show(resources)}")
     return groups, lines
 
 

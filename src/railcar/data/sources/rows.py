@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.column_types import describe_columns, read_target
-from railcar.data.columns import choose_kind, choose_label, choose_task, find_text_column
+from railcar.data.columns import choose_kind, choose_label, choose_task, find_image_column, find_text_column
 from railcar.data.giveaways import find_giveaways
+from railcar.data.sources.image_list import clean_path, find_image_root, read_image_lists
 from railcar.data.types import RawData, RawRows, ReadOptions, RowsSide
 from railcar.errors import DataError
 from railcar.storage.columns import Column, to_typed
@@ -30,23 +32,32 @@ _GAP = "\x00"
 
 def read_row_files(files: dict[str, Path], options: ReadOptions) -> RawData | RawRows:
     """Examples of the files of each side. What the columns are is found in the training side's. Raises `DataError`."""
-    sides = {side: read_rows(path) for side, path in files.items()}
+    return find_examples({side: read_rows(path) for side, path in files.items()}, options)
+
+
+def read_frame(frame: pl.DataFrame, options: ReadOptions) -> RawData | RawRows:
+    """Examples of a frame in memory."""
+    return find_examples({"train": Rows(frame, "frame", (), None, Path("frame"))}, options)
+
+
+def find_examples(sides: dict[str, Rows], options: ReadOptions) -> RawData | RawRows:
+    """What `read_row_files` does, of rows that are read."""
     train = sides["train"]
     label, label_reason = choose_label(train, options.label)
     kind, kind_reason = _choose_kind(train, label, options)
     notes = [*(note for rows in sides.values() for note in rows.notes), label_reason, kind_reason]
     if kind == "pixels":
         raise DataError(
-            f"{files['train']}: {kind_reason}, but not as a CSV of whole numbers",
+            f"{train.path}: {kind_reason}, but not as a CSV of whole numbers",
             hint="save it as CSV, each line a label and its pixels of 0 to 255",
         )
     _check_columns(sides, label, options)
     if kind == "image_paths":
-        return _read_listed_images(files, sides, label, options, notes)
+        return _read_listed_images(sides, label, options, notes)
     task, task_reason = choose_task(train.frame[label], kind, options.task)
     notes.append(task_reason)
     columns, more = _choose_columns(train, label, kind, options)
-    class_names, labels = _read_labels(sides, files, label, task)
+    class_names, labels = _read_labels(sides, label, task)
     if kind == "table":
         more += _warn_of_giveaways(train, columns, label)
     frames = {side: _read_inputs(rows, kind, columns) for side, rows in sides.items()}
@@ -121,9 +132,7 @@ def _read_inputs(rows: Rows, kind: str, columns: Sequence[Column]) -> pl.DataFra
     return to_typed(rows.frame, columns, rows.place)
 
 
-def _read_labels(
-    sides: dict[str, Rows], files: dict[str, Path], label: str, task: str
-) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
+def _read_labels(sides: dict[str, Rows], label: str, task: str) -> tuple[tuple[str, ...], dict[str, NDArray[Any]]]:
     """Class names and int32 indices of each side; of a regression no names and float32 targets."""
     if task == "regression":
         targets = {}
@@ -136,7 +145,8 @@ def _read_labels(
         _check_whole(rows, cells.replace("", None), label)
         values[side] = cells
     known = _sort_names(values["train"].unique().to_list())
-    where = str(files["train"] if len(files) == 1 else files["train"].parent)
+    path = sides["train"].path
+    where = str(path if len(sides) == 1 else path.parent)
     numbers = {name: number for number, name in enumerate(known)}
     if len(known) < 2:
         index_labels({"train": np.array(known)}, where=where)  # which refuses it
@@ -157,7 +167,7 @@ def _check_whole(rows: Rows, cells: pl.Series, label: str) -> None:
     if cells.null_count():
         row = int(np.flatnonzero(cells.is_null().to_numpy())[0])
         raise DataError(
-            f"{rows.place(row)}: the label, column {label!r}, is empty",
+            f"{rows.place(row)}: column {label!r} is empty",
             hint=f"fill it in or remove the row ({cells.null_count():,} of {len(cells):,} have none)",
         )
 
@@ -177,7 +187,14 @@ def _warn_of_giveaways(train: Rows, columns: Sequence[Column], label: str) -> li
     ]
 
 
-def _read_listed_images(
-    files: dict[str, Path], sides: dict[str, Rows], label: str, options: ReadOptions, notes: list[str]
-) -> RawData:
-    raise NotImplementedError  # replaced when data/sources/image_list.py is there
+def _read_listed_images(sides: dict[str, Rows], label: str, options: ReadOptions, notes: list[str]) -> RawData:
+    name, reason = find_image_column(sides["train"], label)
+    root = find_image_root(sides["train"].frame[name].drop_nulls().to_list(), sides["train"].path.parent)
+    lists = {}
+    for side, rows in sides.items():
+        labels, paths = rows.frame[label].cast(pl.String), rows.frame[name].cast(pl.String)
+        _check_whole(rows, labels.replace("", None), label)
+        _check_whole(rows, paths.replace("", None), name)
+        lists[side] = ([clean_path(path) for path in paths.to_list()], labels.to_list())
+    raw = read_image_lists(lists, root, options)
+    return replace(raw, warnings=(*notes, reason, *raw.warnings))
