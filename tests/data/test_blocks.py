@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from railcar.data.sources import rows
+from railcar.data.sources import blocks
 from railcar.data.sources.blocks import BlockWriter
 from railcar.data.sources.folder import read_image_folder
 from railcar.data.types import ReadOptions
@@ -22,7 +22,7 @@ def make_file(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 def test_threads_fill_arrays_in_memory_files_and_views_of_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(rows, "FLUSH_BYTES", 1000)  # so that it happens here
+    monkeypatch.setattr(blocks, "FLUSH_BYTES", 1000)  # so that it happens here
     expected = np.random.default_rng(0).integers(0, 256, (200, 7, 5), dtype=np.uint8)
     whole = make_file(tmp_path / "a.npy", (210, 7, 5))
     images = {"memory": np.zeros_like(expected), "file": make_file(tmp_path / "b.npy", (200, 7, 5)), "view": whole[10:]}

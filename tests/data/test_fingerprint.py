@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from railcar.data.fingerprint import hash_examples, mean_and_std, sum_pixels
+from railcar.data.fingerprint import count_summed, find_line_step, hash_examples, mean_and_std, sum_pixels
 
 
 def test_equal_images_have_equal_hashes_and_others_do_not() -> None:
@@ -31,7 +31,8 @@ def test_hashes_do_not_change_between_versions() -> None:
 def test_sums_give_the_mean_and_deviation_of_small_and_large_images() -> None:
     for size in (9, 40, 300):
         images = np.random.default_rng(size).integers(0, 256, (20, size, size, 3), dtype=np.uint8)
-        mean, std = mean_and_std(sum_pixels(images), size * size)
-        pixels = images.reshape(-1, 3).astype(np.float64)
+        mean, std = mean_and_std(sum_pixels(images), count_summed(size, size))
+        assert count_summed(size, size) == (size * size if size < 112 else 60 * size)
+        pixels = images[:, :: find_line_step(size)].reshape(-1, 3).astype(np.float64)
         np.testing.assert_allclose(mean, pixels.mean(axis=0), rtol=1e-12)
         np.testing.assert_allclose(std, pixels.std(axis=0), rtol=1e-9)

@@ -64,6 +64,14 @@ def test_every_kind_is_unpacked_once_and_its_single_top_folder_looked_through(tm
     assert not (unpack_archive(path) / "mark").exists()
 
 
+def test_what_someone_removed_of_an_unpacked_archive_is_unpacked_again(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "pets.zip", {"a/1.txt": b"", "b/1.txt": b""})
+    folder = unpack_archive(path)
+    folder.rename(folder.with_name("elsewhere"))
+
+    assert unpack_archive(path) == folder and (folder / "a" / "1.txt").is_file()
+
+
 def test_a_folder_without_a_top_is_named_after_the_archive(tmp_path: Path) -> None:
     assert unpack_archive(write_zip(tmp_path / "pets.zip", {"a/1.txt": b"", "b/1.txt": b""})).name == "pets"
 

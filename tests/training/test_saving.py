@@ -9,8 +9,8 @@ from railcar.errors import OutputError
 from railcar.runs.checkpoint import list_steps, read_checkpoint
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.training.callbacks import BestScore
-from railcar.training.loop import Progress
 from railcar.training.saving import NotFinite, Saver
+from railcar.training.state import Progress
 from tests.runs.test_checkpoint import Number
 
 

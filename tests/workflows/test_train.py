@@ -311,7 +311,7 @@ def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(data, e
 
 
 def test_images_a_pixel_wide_cannot_be_moved_and_that_is_said_before_training(tmp_path: Path):
-    np.savez(tmp_path / "thin.npz", images=np.zeros((60, 12, 1, 1), np.uint8), labels=np.arange(60) % 3)
+    np.savez(tmp_path / "thin.npz", images=make_images(60)[0][:, :, :1], labels=np.arange(60) % 3)
     recipe = {**tiny_recipe(), "model": {"filters": [4], "kernel_size": 1, "pool": "none", "shift_average": True}}
     recipe["data"] = {"source": str(tmp_path / "thin.npz")}
     with pytest.raises(RecipeError, match=r"model\.shift_average: the images are a single pixel wide"):

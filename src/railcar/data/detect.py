@@ -5,7 +5,7 @@ Owns the table of forms and finding what a name stands for. Reading is in `sourc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -40,7 +40,7 @@ class Form:
     """A form of data: how it is read, and which files it is made of."""
 
     read: Callable[[Path, ReadOptions], RawData | RawRows]
-    list_files: Callable[[Path], list[Path]]
+    list_files: Callable[[Path], Sequence[Path | str]]
 
 
 def _list_idx_files(path: Path) -> list[Path]:

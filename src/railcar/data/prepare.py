@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
-from railcar.data.fingerprint import fingerprint_content, hash_examples, mean_and_std
+from railcar.data.fingerprint import count_summed, fingerprint_content, hash_examples, mean_and_std
 from railcar.data.leakage import find_near_pairs
 from railcar.data.selection import Selection, select_classes
 from railcar.data.splits import Share, split_sides
@@ -181,7 +181,7 @@ def _describe_images(prepared: Prepared, train: Split) -> Features:
     sums = prepared.sides["train"].sums
     if sums is None:
         raise DataError(f"{prepared.path}: prepared data is damaged", hint="remove the folder and try again")
-    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], height * width)
+    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], count_summed(height, width))
     return Features("image", (height, width, channels), prepared.class_names, mean, std)
 
 
@@ -206,13 +206,13 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, notes)
 
 
-def _stat(file: Path) -> os.stat_result:
+def _stat(file: Path | str) -> os.stat_result:
     try:
-        return file.stat()
-    except (FileNotFoundError, RuntimeError, OSError) as error:
-        if file.is_symlink():
-            return file.lstat()
-        raise error
+        return os.stat(file)  # noqa: PTH116  making a path of each text takes longer than asking for it
+    except OSError:
+        if Path(file).is_symlink():
+            return Path(file).lstat()
+        raise
 
 
 def _key(parts: list[Any]) -> str:

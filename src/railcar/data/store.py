@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from railcar.data.fingerprint import fingerprint_content, hash_examples, sum_pixels
 from railcar.data.types import Prepared, PreparedSide, RawData, RawRows
 
-FORMAT = 3
+FORMAT = 4
 INDEX = "prepared.json"
 
 
@@ -49,7 +49,8 @@ def write_prepared(raw: RawData | RawRows, folder: Path, notes: tuple[str, ...])
 def _write_images(raw: RawData, name: str, folder: Path) -> tuple[Any, ...]:
     split = raw.sides[name]
     hashes = hash_examples(split.images) if split.hashes is None else split.hashes
-    arrays = {"images": split.images, "labels": split.labels, "hashes": hashes, "sums": sum_pixels(split.images)}
+    sums = sum_pixels(split.images) if split.sums is None else split.sums
+    arrays = {"images": split.images, "labels": split.labels, "hashes": hashes, "sums": sums}
     for what, array in arrays.items():
         _write_array(folder / f"{name}.{what}.npy", array)
     return split.images.shape[1:], hashes, split.labels

@@ -60,13 +60,14 @@ class RawSplit:
 
     `ids` name the examples: a prefix ("train" stands for train/0, train/1, ...) or one string for each. `hashes`
     uint64 [n] are those of the examples as the source has them, where `images` were changed (resized, made gray); None
-    where they were not.
+    where they were not. `sums` are those of `fingerprint.sum_pixels`, where the reader had a cheap occasion.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     ids: str | Sequence[str]
     hashes: NDArray[np.uint64] | None = None
+    sums: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,12 @@ def recipe_to_yaml(recipe: Recipe, comments: Mapping[str, str] | None = None) ->
 
     `comments` are put behind their keys ("training.precision": "this CPU multiplies bfloat16 fastest").
     """
-    return "\n".join(_yaml_lines(recipe, (), dict(comments or {}), _find_idle_keys(recipe))) + "\n"
+    return "\n".join(_yaml_lines(recipe, (), dict(comments or {}), idle_keys(recipe))) + "\n"
 
 
-def _find_idle_keys(recipe: Recipe) -> set[str]:
-    """Keys at their defaults which mean nothing here: settings of other networks, and of other kinds of data."""
+def idle_keys(recipe: Recipe) -> set[str]:
+    """Dotted keys at their defaults which mean nothing to `recipe`: settings of other networks and other kinds of
+    data."""
     name = recipe.model.name
     if name not in MODELS:
         return set()

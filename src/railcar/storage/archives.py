@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from railcar.errors import DataError, OutputError
-from railcar.storage.local import build_folder, cache_dir, explain_output_errors, sync_folder
+from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder, sync_folder
 
 SUFFIXES = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
@@ -67,7 +67,9 @@ def unpack_archive(path: Path, *, progress: Progress | None = None, limits: Limi
     # its folder is named after it: messages about what is inside say so
     name = path.name[: len(path.name) - len(suffix)].lstrip(".") or "archive"
     target = cache_dir() / "unpacked" / hashlib.blake2b(key, digest_size=12).hexdigest()
-    if not target.is_dir():
+    if not (target / name).is_dir():
+        if target.exists():  # someone has tidied up in it
+            remove_folder(target)
         with build_folder(target) as folder:
             root = folder / name
             root.mkdir()

@@ -50,6 +50,7 @@ from railcar.training.placement import log_placement
 from railcar.training.progress import Reporter, TrainingBar
 from railcar.training.saving import NotFinite, Saver
 from railcar.training.schedule import StepPlan
+from railcar.training.state import Progress
 from railcar.training.summaries import Summaries
 
 _TAGS = {
@@ -65,53 +66,6 @@ _TAGS = {
 
 Measure = Callable[[Split], dict[str, float]]
 """A split, through the model in training -> {"loss": ..., "accuracy": ...}; a regression has "mae" in its place."""
-
-
-@dataclass
-class Window:
-    """What the steps since the last row of metrics.jsonl returned; part of a checkpoint, so that rows are exact."""
-
-    losses: list[float] = field(default_factory=list)
-    hits: float = 0.0
-    seconds: float = 0.0
-
-    def add(self, loss: float, hits: float, seconds: float) -> None:
-        self.losses.append(loss)
-        self.hits += hits
-        self.seconds += seconds
-
-    def clear(self) -> None:
-        self.losses, self.hits, self.seconds = [], 0.0, 0.0
-
-    def to_row(self, batch_size: int, measure: str) -> dict[str, float]:
-        n_examples = len(self.losses) * batch_size
-        return {
-            "loss": float(np.mean(self.losses)),
-            measure: self.hits / n_examples,
-            "examples_per_s": round(n_examples / max(self.seconds, 1e-9), 1),
-        }
-
-
-@dataclass
-class Progress:
-    """Where a training is: all that must survive a stop, apart from the variables."""
-
-    step: int = 0
-    seconds_training: float = 0.0
-    best: BestScore = field(default_factory=lambda: BestScore("last"))
-    ending: Ending = field(default_factory=Ending)
-    window: Window = field(default_factory=Window)
-
-    def to_state(self) -> dict[str, Any]:
-        parts = {"best": self.best, "ending": self.ending, "window": self.window}
-        return {"seconds_training": self.seconds_training, **{name: asdict(part) for name, part in parts.items()}}
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        self.step = checkpoint.step
-        self.seconds_training = float(checkpoint.state["seconds_training"])
-        self.best = BestScore(**checkpoint.state["best"])
-        self.ending = Ending(**checkpoint.state.get("ending", {}))
-        self.window = Window(**checkpoint.state["window"])
 
 
 @dataclass

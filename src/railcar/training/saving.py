@@ -26,7 +26,7 @@ from railcar.storage.local import sync_file
 from railcar.training.callbacks import BestScore
 
 if TYPE_CHECKING:
-    from railcar.training.loop import Progress
+    from railcar.training.state import Progress
 
 
 class NotFinite(Exception):

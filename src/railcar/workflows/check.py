@@ -182,7 +182,7 @@ def _find_bad_files(root: Path, dataset: Dataset) -> dict[str, str]:
     if not any(line.startswith("skipped ") for line in dataset.notes):
         return {}
     known = {name for split in dataset.splits.values() for name in split.ids}
-    names = (file.relative_to(root).as_posix() for file in list_image_files(root))
+    names = (Path(file).relative_to(root).as_posix() for file in list_image_files(root))
     bad = islice((name for name in names if name not in known), _MAX_BAD)
     return {show_name(name): reason for name in bad if (reason := _find_fault(root / name, name))}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from railcar.errors import RecipeError
+from railcar.errors import RecipeError, TrainingError
 from railcar.recipe.schema import Augment, Recipe
 from railcar.registry import DATASETS, MODELS, check_installed
 from railcar.runs.run_dir import RunDir, read_json
@@ -103,6 +103,7 @@ def prepare_job(
         before_model(recipe, runtime)
         with replicas.scope() if replicas else nullcontext():
             model = build_from_recipe(recipe, dataset.features, precision=runtime.precision.value)
+        _check_memory(recipe, dataset.features, runtime, model, replicas)
         kernels = _choose_kernels(recipe, runtime, model, resumed, replicas)
     steps_per_call = runtime.steps_per_call.value
     plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call
@@ -139,6 +140,33 @@ def _choose_kernels(
     if choice:
         set_kernels(model, choice.value)
     return choice
+
+
+def _check_memory(recipe: Recipe, features: Features, runtime: Runtime, model: Any, replicas: Replicas | None) -> None:
+    """Refuse what cannot fit, with the batch size that would."""
+    from railcar.training.memory import estimate_step, find_batch_size, find_memory_limit
+
+    limit = find_memory_limit(runtime.device.value)
+    if limit is None:
+        return
+    weights, per_example = estimate_step(model)
+    n_rows = recipe.training.batch_size // (replicas.n_replicas if replicas else 1)
+    fitting = find_batch_size(n_rows, weights=weights, per_example=per_example, limit=limit)
+    if fitting == n_rows:
+        return
+    needed, there = (_format_bytes(one) for one in (weights + n_rows * per_example, limit))
+    smaller = " and a smaller data.image_size" if features.kind == "image" else ""
+    raise TrainingError(
+        f"training.batch_size: out of memory: a step on {n_rows:,} {features.noun} needs {needed} at the least, and "
+        f"there are {there}",
+        hint=f"set training.batch_size to {fitting * (replicas.n_replicas if replicas else 1)}"
+        if fitting
+        else f"not even one fits: choose a smaller network{smaller}",
+    )
+
+
+def _format_bytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.3g} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.3g} MB"
 
 
 def _distribute(recipe: Recipe, joined: Replicas | None, *, is_resumed: bool) -> tuple[Choice, Replicas | None]:

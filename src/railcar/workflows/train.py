@@ -31,8 +31,8 @@ from railcar.workflows.together import abandoning, announce, announce_failure, f
 if TYPE_CHECKING:
     from railcar.training.callbacks import StopSignals
     from railcar.training.distribute import Replicas
-    from railcar.training.loop import Progress
     from railcar.training.runtime import Runtime
+    from railcar.training.state import Progress
     from railcar.training.summaries import Summaries
     from railcar.workflows.warm_start import Origin
 

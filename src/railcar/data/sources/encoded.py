@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.fingerprint import sum_block
 from railcar.data.sources.blocks import BlockWriter
 from railcar.data.types import RawSplit, ReadOptions
 from railcar.errors import DataError
@@ -230,11 +231,12 @@ def _read_side(
     """
     images = options.allocate(f"{side}.images", (len(looked), *shape))
     hashes = np.zeros(len(looked), np.uint64)
+    sums = np.zeros((len(looked), shape[2], 2), np.int64)
     good = np.ones(len(looked), np.bool_)
     n_done = 0
     with BlockWriter(images) as rows:
         chunks = _chunks(range(len(looked)))
-        for chunk in pool.map(lambda numbers: _decode_chunk(numbers, looked, rows, hashes), chunks):
+        for chunk in pool.map(lambda numbers: _decode_chunk(numbers, looked, rows, hashes, sums), chunks):
             for row, found in chunk:
                 name = looked[row].image.name
                 if isinstance(found, str):
@@ -247,15 +249,23 @@ def _read_side(
     kept = np.flatnonzero(good)
     _close_up(images, kept)
     labels = np.array([looked[row].image.class_index for row in kept], np.int32)
-    return RawSplit(images[: len(kept)], labels, [looked[row].image.name for row in kept], hashes[kept])
+    names = [looked[row].image.name for row in kept]
+    return RawSplit(images[: len(kept)], labels, names, hashes[kept], sums[kept])
 
 
 Said = list[tuple[int, str | tuple[str, ...]]]
 """Of rows with something to say: remarks, or why the image is bad."""
 
 
-def _decode_chunk(numbers: Sequence[int], looked: list[_Looked], rows: BlockWriter, hashes: NDArray[np.uint64]) -> Said:
-    """Fill consecutive rows and their hashes, a block that the processor's cache holds at a time."""
+def _decode_chunk(
+    numbers: Sequence[int],
+    looked: list[_Looked],
+    rows: BlockWriter,
+    hashes: NDArray[np.uint64],
+    sums: NDArray[np.int64],
+) -> Said:
+    """Fill consecutive rows, their hashes and the sums of their pixels, a block that the processor's cache holds at a
+    time."""
     said: Said = []
     shape = rows.images.shape[1:]
     n_block = max(1, BLOCK_BYTES // math.prod(shape))
@@ -263,6 +273,7 @@ def _decode_chunk(numbers: Sequence[int], looked: list[_Looked], rows: BlockWrit
     for start in range(numbers[0], numbers[-1] + 1, n_block):
         block = buffer[: numbers[-1] + 1 - start]
         _decode_block(start, block, looked, hashes, said)
+        sums[start : start + len(block)] = sum_block(block)
         rows.write(start, block)
     return said
 

@@ -27,9 +27,10 @@ class Found:
     resources: list[str] = field(default_factory=list)
 
 
-def list_image_files(path: Path) -> list[Path]:
-    """Every image of the source: what a change of makes it be read again."""
-    return [folder / name for folder in list_folders(path) for name in find_files(folder).images]
+def list_image_files(path: Path) -> list[str]:
+    """Every image of the source: what a change of makes it be read again. Plain texts: of a hundred thousand files,
+    paths would take a second."""
+    return [f"{folder}{os.sep}{name}" for folder in list_folders(path) for name in find_files(folder).images]
 
 
 def read_image_folder(path: Path, options: ReadOptions | None = None) -> RawData:
