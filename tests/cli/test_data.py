@@ -193,7 +193,7 @@ def test_clear_leaves_alone_what_is_being_built(cache: Path, capsys: pytest.Capt
     (building / "train.images.npy").write_bytes(bytes(10))
     assert main(["data", "cache", "clear", "--yes"]) == 0
 
-    assert "1 of them being built" in capsys.readouterr().out
+    assert "1 of them in use or being built" in capsys.readouterr().out
     assert building.is_dir()
 
 

@@ -19,8 +19,8 @@ from railcar.errors import DataError
 from tests.data.test_duplicates import disturb, make_scenes
 from tests.synthetic import make_images, write_image_folder
 
-# Reading would refuse it: what is wrong is then said by the diagnosis.
-LEAKY = Selection(allow_leakage=True)
+# What training refuses is passed over, as the check does.
+PASSED = Selection(allow_leakage=True)
 
 
 def find(diagnosis: Diagnosis, code: str) -> Finding:
@@ -59,7 +59,7 @@ def write_csv(path: Path, head: str, rows: list[str]) -> str:
 def test_an_image_on_two_sides_is_an_error_that_names_both(tmp_path: Path) -> None:
     scenes = make_scenes(40)
     source = write_sides(tmp_path / "photos", scenes[:30], np.concatenate([scenes[30:], scenes[6:8]]))
-    diagnosis = examine(open_dataset(str(source), selection=LEAKY))
+    diagnosis = examine(open_dataset(str(source), selection=PASSED))
     finding = find(diagnosis, "leakage")
 
     assert finding.level == "error" and not diagnosis.is_usable
@@ -71,7 +71,7 @@ def test_an_image_on_two_sides_is_an_error_that_names_both(tmp_path: Path) -> No
 def test_leakage_that_is_allowed_is_a_warning(tmp_path: Path) -> None:
     scenes = make_scenes(40)
     source = write_sides(tmp_path / "photos", scenes[:30], np.concatenate([scenes[30:], scenes[6:8]]))
-    diagnosis = examine(open_dataset(str(source), selection=LEAKY), allow_leakage=True)
+    diagnosis = examine(open_dataset(str(source), selection=PASSED), allow_leakage=True)
 
     assert find(diagnosis, "leakage").level == "warning"
     assert diagnosis.is_usable
@@ -283,7 +283,7 @@ def test_sound_data_has_no_findings_but_those_on_its_size() -> None:
 def test_errors_come_first_and_notes_last(tmp_path: Path) -> None:
     scenes = make_scenes(40)
     source = write_sides(tmp_path / "photos", scenes[:30], np.concatenate([scenes[30:], scenes[6:7]]))
-    levels = [one.level for one in examine(open_dataset(str(source), selection=LEAKY)).findings]
+    levels = [one.level for one in examine(open_dataset(str(source), selection=PASSED)).findings]
 
     assert levels == sorted(levels, key=["error", "warning", "note"].index)
     assert levels[0] == "error" and levels[-1] == "note"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 
 from railcar.data.prepare import open_arrays, open_dataset
+from railcar.storage.address import parse
 from railcar.storage.cache import MAX_BUILD_S, choose_entries, list_entries, remove_entry
+from railcar.storage.copies import Copy, FileTag
 from railcar.storage.local import build_folder, cache_dir
 from tests.synthetic import make_images
 
@@ -32,7 +36,7 @@ def test_entries_tell_what_they_hold_and_how_large_they_are(cache: Path) -> None
     images, labels = make_images(60)
     open_arrays(images, labels)
     open_dataset("penguins", label="species")
-    archive = cache / "unpacked" / "abc" / "content" / "photos"
+    archive = cache / "unpacked" / "abc" / "photos"
     archive.mkdir(parents=True)
     (archive / "1.txt").write_bytes(bytes(1000))
     (cache / "datasets" / "mnist").mkdir(parents=True)
@@ -93,7 +97,7 @@ def test_removed_data_is_prepared_again(cache: Path) -> None:
     images, labels = make_images(60)
     before = open_arrays(images, labels)
     for entry in list_entries():
-        assert remove_entry(entry) > 0
+        assert remove_entry(entry) == entry.n_bytes > 0
         assert remove_entry(entry) == 0
     after = open_arrays(images, labels)
 
@@ -106,3 +110,25 @@ def test_a_damaged_entry_is_listed_as_such(cache: Path) -> None:
     (open_arrays(images, labels).path / "prepared.json").write_text("{")
 
     assert [one.what for one in list_entries()] == ["damaged"]
+
+
+def test_a_copy_of_a_bucket_is_listed_by_its_address_and_kept_while_it_is_used(cache: Path) -> None:
+    copy = Copy(parse("gs://bucket/photos"))
+    copy.use()
+    with copy.fetching(print):
+        copy.begin()
+        (copy.data / "a.jpg").write_bytes(bytes(700))
+        copy.add("a.jpg", FileTag(700, "x"))
+        [fetching] = list_entries()
+        copy.finish("", {"a.jpg": FileTag(700, "x")})
+    [entry] = list_entries()
+
+    assert fetching.is_building and choose_entries([fetching]) == []
+    assert (entry.kind, entry.what, entry.is_building) == ("remote copy", "gs://bucket/photos", False)
+    assert remove_entry(entry) is None and copy.data.is_dir()
+    code = "import sys; from railcar.storage.cache import *; print(remove_entry(list_entries()[0]))"
+    unused = cache / "remote" / "other-0123456789abcdef"
+    (unused / "data").mkdir(parents=True)
+    os.utime(unused, (2e9, 2e9))
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "0\n"
+    assert not unused.exists()

@@ -255,3 +255,16 @@ def test_a_table_that_names_image_files_is_learnt_as_images(tmp_path: Path):
     assert (manifest["kind"], manifest["form"], manifest["class_names"]) == ("image", "image-list", ["a", "b", "c"])
     ids = pl.read_parquet(run.path / "splits.parquet")["id"]
     assert set(ids) == {file.relative_to(tmp_path).as_posix() for file in files}
+
+
+def test_columns_may_have_any_name(tmp_path: Path):
+    frame = (
+        make_table(120)
+        .drop("dear")
+        .rename({"town": "n", "garden": "a/b", "size": "value", "age": "text", "sold": "a_b"})
+    )
+    overrides = {"data.label": "price", "training.steps": 3, "training.tensorboard": False}
+    run = railcar.train(frame, overrides=overrides, runs_dir=tmp_path, quiet=True)
+    columns = json.loads((run.path / "encoding.json").read_text())["columns"]
+    assert {one["name"] for one in columns} == {"n", "a/b", "value", "text", "a_b"}
+    assert len(railcar.load(run.path).predict(frame)) == 120

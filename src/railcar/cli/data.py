@@ -175,7 +175,7 @@ def _first_part(summary: str) -> str:
 
 @command.group("cache")
 def cache_group() -> None:
-    """List and clear what is kept of data: prepared sets, unpacked archives, downloads.
+    """List and clear what is kept of data: prepared sets, unpacked archives, downloads, copies of buckets.
 
     It lies in RAILCAR_CACHE, by default ~/.cache/railcar. All of it can be made or fetched again.
     """
@@ -201,21 +201,25 @@ def list_command(console: Console) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common_options(json=True)
 def clear_command(older_than: str | None, yes: bool, console: Console) -> None:
-    """Remove entries; what is being built stays. Says what it freed."""
+    """Remove entries; what is in use or being built stays. Says what it freed."""
     entries = list_entries()
     chosen = choose_entries(entries, older_than_s=_parse_age(older_than) if older_than else 0.0)
     if chosen and not yes:
         _ask(chosen)
-    freed = sum(remove_entry(one) for one in chosen)
-    kept = [one for one in entries if one not in chosen]
+    freed = {one.path: remove_entry(one) for one in chosen}
+    gone = [one for one in chosen if freed[one.path] is not None]
+    kept = [one for one in entries if one not in gone]
+    n_bytes = sum(filter(None, freed.values()))
     if console.json:
-        removed = [_plain(one) for one in chosen]
-        console.json_result({"folder": str(cache_dir()), "freed_bytes": freed, "removed": removed, "n_kept": len(kept)})
+        removed = [_plain(one) for one in gone]
+        console.json_result(
+            {"folder": str(cache_dir()), "freed_bytes": n_bytes, "removed": removed, "n_kept": len(kept)}
+        )
         return
-    n_building = sum(one.is_building for one in kept)
+    n_building = sum(one.is_building or one in chosen for one in kept)
     more = f"; {_count(len(kept))} kept" if kept else ""
-    more += f", {n_building} of them being built" if n_building else ""
-    console.result(f"freed {format_size(freed)}: {_count(len(chosen))} removed{more}")
+    more += f", {n_building} of them in use or being built" if n_building else ""
+    console.result(f"freed {format_size(n_bytes)}: {_count(len(gone))} removed{more}")
 
 
 def _ask(chosen: Sequence[CacheEntry]) -> None:

@@ -51,7 +51,10 @@ _REMARKABLE = (
 )
 # What the doctor says itself, with more about it.
 _SAID_BETTER = ("may give the label away", "the same image is in", "the same text is in", "the same row is in")
-_SAID_BETTER += ("are there under two labels",)
+_SAID_BETTER += (
+    "there under two labels",
+    "look nearly like one in",
+)
 
 
 def examine(

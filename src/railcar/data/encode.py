@@ -130,9 +130,9 @@ def _fit_column(frame: pl.DataFrame, column: dict[str, Any]) -> dict[str, Any]:
     values = frame[column["name"]]
     if column["type"] == "category":
         least = 1 if len(frame) < _SMALL else _LEAST
-        counts = values.drop_nulls().value_counts(name="n").filter(pl.col("n") >= least)
-        known = counts.sort(["n", column["name"]], descending=[True, False]).head(MAX_CATEGORIES)
-        return {**column, "values": known[column["name"]].to_list()}
+        counts = values.drop_nulls().alias("value").value_counts(name="n").filter(pl.col("n") >= least)
+        known = counts.sort(["n", "value"], descending=[True, False]).head(MAX_CATEGORIES)
+        return {**column, "values": known["value"].to_list()}
     numbers = values.drop_nulls().drop_nans().to_numpy().astype(np.float64)
     mean, std = (float(numbers.mean()), float(numbers.std())) if len(numbers) else (0.0, 1.0)
     return {**column, "mean": mean, "std": std or 1.0, "has_gaps": len(numbers) < len(values)}

@@ -1,5 +1,5 @@
-"""What lies in the cache: prepared data, unpacked archives and downloads; how large it is, when it was used, and how it
-is removed.
+"""What lies in the cache: prepared data, unpacked archives, downloads and copies of buckets; how large it is, when it
+was used, and how it is removed.
 
 Owns what counts as an entry, and that none which is being built is touched. What is inside is others' business.
 """
@@ -13,21 +13,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from railcar.storage.copies import is_fetched_now, read_address, remove_unused
 from railcar.storage.local import cache_dir, remove_folder
 
-KINDS = {"prepared": "prepared data", "unpacked": "unpacked archive", "datasets": "download"}
+KINDS = {
+    "prepared": "prepared data",
+    "unpacked": "unpacked archive",
+    "datasets": "download",
+    "remote": "remote copy",
+}
 """Folder of the cache -> what an entry in it is called."""
 
 # `build_folder` gives a folder that is being built a name with a point before it; killed, it leaves it. Nothing says
 # which of both it is but time.
 MAX_BUILD_S = 7 * 86400
 _INDEX = "prepared.json"
+_LOCKS = ".locks"
 
 
 @dataclass(frozen=True)
 class CacheEntry:
     """`what` says what is inside, as far as it is known. `used` is when a file of it was last read or written, as the
-    file system tells (to the day, on most). `is_building`: a process may be at it."""
+    file system tells (to the day, on most). `is_building`: a process is at it, or may be."""
 
     kind: str
     name: str
@@ -46,7 +53,7 @@ def list_entries(folder: Path | None = None) -> list[CacheEntry]:
         for name, kind in KINDS.items()
         if (root / name).is_dir()
         for path in sorted((root / name).iterdir())
-        if path.is_dir() and not path.is_symlink()
+        if path.is_dir() and not path.is_symlink() and path.name != _LOCKS
     ]
     return sorted(entries, key=lambda one: one.used, reverse=True)
 
@@ -57,11 +64,14 @@ def choose_entries(entries: Sequence[CacheEntry], *, older_than_s: float = 0.0) 
     return [one for one in entries if not one.is_building and (now - one.used).total_seconds() >= older_than_s]
 
 
-def remove_entry(entry: CacheEntry) -> int:
-    """Remove it whole; returns the bytes that it had. Already gone is success, and frees nothing. Raises `OutputError`
-    where it may not be removed."""
+def remove_entry(entry: CacheEntry) -> int | None:
+    """Remove it whole; returns the bytes that it had, or None when a process uses it and it stays. Already gone is
+    success, and frees nothing. Raises `OutputError` where it may not be removed."""
     if not entry.path.is_dir():
         return 0
+    if entry.kind == KINDS["remote"]:
+        return entry.n_bytes if remove_unused(entry.path) else None
+    # Whoever has it open keeps what is open; whoever opens it next makes it again.
     remove_folder(entry.path)
     return entry.n_bytes
 
@@ -80,6 +90,8 @@ def _describe(path: Path, kind: str) -> CacheEntry:
         used = path.stat().st_mtime
     is_hidden = path.name.startswith(".")
     is_building = is_hidden and time.time() - used < MAX_BUILD_S
+    if kind == KINDS["remote"]:
+        used, is_building = path.stat().st_mtime, is_fetched_now(path)
     what = "being built" if is_building else "left by a process that was killed" if is_hidden else _say_what(path, kind)
     return CacheEntry(kind, path.name, path, what, n_bytes, datetime.fromtimestamp(used, UTC), is_building)
 
@@ -91,8 +103,12 @@ def _list_files(folder: Path) -> Iterator[Path]:
 
 
 def _say_what(path: Path, kind: str) -> str:
-    if kind != KINDS["prepared"]:
-        return path.name if kind == KINDS["datasets"] else _name_content(path)
+    if kind == KINDS["datasets"]:
+        return path.name
+    if kind == KINDS["remote"]:
+        return read_address(path) or f"{path.name.rpartition('-')[0]}, not complete"
+    if kind == KINDS["unpacked"]:
+        return next((one.name for one in path.iterdir()), "empty")
     try:
         index = json.loads((path / _INDEX).read_text(encoding="utf-8"))
         n = sum(side["n"] for side in index["sides"].values())
@@ -100,9 +116,3 @@ def _say_what(path: Path, kind: str) -> str:
         return f"{n:,} {noun} ({index['form']})"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "damaged"
-
-
-def _name_content(path: Path) -> str:
-    """The first names at the top of an unpacked archive."""
-    names = sorted(one.name for one in (path / "content").glob("*"))[:3]
-    return ", ".join(names) or "empty"

@@ -25,7 +25,7 @@ from pathlib import Path
 from railcar.errors import OutputError, UsageError
 from railcar.storage.address import Address
 from railcar.storage.local import cache_dir, remove_folder, write_atomic
-from railcar.storage.lock import LockHeld, hold_lock, share_lock
+from railcar.storage.lock import LockHeld, hold_lock, is_held, share_lock
 
 Say = Callable[[str], None]
 LIMIT_GB = 100.0
@@ -153,7 +153,7 @@ class Copy:
         for folder in sorted(sizes, key=lambda one: one.stat().st_mtime):
             if total <= limit:
                 break
-            if folder != self.folder and _remove_unused(folder):
+            if folder != self.folder and remove_unused(folder):
                 total -= sizes[folder]
                 removed.append(folder.name)
         if total > limit:
@@ -181,6 +181,19 @@ def list_copies() -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def is_fetched_now(folder: Path) -> bool:
+    """Whether a process is at fetching the copy."""
+    return bool(is_held(_lock_path(folder, "fetch")))
+
+
+def read_address(folder: Path) -> str:
+    """What a copy is of; empty while it is not complete."""
+    try:
+        return str(json.loads((folder / "complete.json").read_bytes())["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def limit_bytes() -> float:
     """How much all copies together may take: `$RAILCAR_CACHE_LIMIT_GB`, else 100 GB."""
     text = os.environ.get("RAILCAR_CACHE_LIMIT_GB", "")
@@ -202,7 +215,8 @@ def _lock_path(folder: Path, kind: str) -> Path:
     return folder.parent / ".locks" / f"{folder.name}.{kind}"
 
 
-def _remove_unused(folder: Path) -> bool:
+def remove_unused(folder: Path) -> bool:
+    """Remove a copy; False when a process uses it, or it is gone already."""
     try:
         with hold_lock(_lock_path(folder, "use")):
             remove_folder(folder)
