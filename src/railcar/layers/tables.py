@@ -85,7 +85,8 @@ def _encode_number(column: Mapping[str, Any], values: Any) -> list[Any]:
     parts = [(known - column["mean"]) / column["std"]]
     if column["type"] == "date":
         for days in (_DAYS_A_YEAR, 7.0):
-            angle = 2.0 * math.pi * known / days
+            # The rest first: of a large angle float32 leaves a thousandth of a turn to chance.
+            angle = tf.math.floormod(known, days) * (2.0 * math.pi / days)
             parts += [tf.where(is_gap, 0.0, tf.sin(angle)), tf.where(is_gap, 0.0, tf.cos(angle))]
     if column["has_gaps"]:
         parts.append(tf.cast(is_gap, tf.float32))
