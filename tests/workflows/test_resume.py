@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +132,18 @@ def test_a_run_keeps_the_kernels_that_it_began_with_whatever_is_measured_now(
     expect_same_variables(whole, short, 12)
 
 
-def test_a_deterministic_training_depends_on_nothing_that_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("RAILCAR_CACHE", str(tmp_path / "cache"))
-    run = RunDir(train_tiny(tmp_path / "runs", deterministic=True).path)
-    assert find_kernels(run) is None
-    assert not (tmp_path / "cache" / "kernels.json").exists()
+def test_a_deterministic_training_depends_on_nothing_that_is_measured(tmp_path: Path):
+    """In a process of its own: TensorFlow stays deterministic until its process ends, and rounds otherwise then."""
+    images, labels = make_images(60)
+    np.savez(tmp_path / "set.npz", images=images, labels=labels)
+    sets = ["training.deterministic=true", "training.steps=2", "model.filters=[4]", "training.tensorboard=false"]
+    options = [word for one in [*sets, "training.batch_size=8"] for word in ("--set", one)]
+    command = [sys.executable, "-m", "railcar", "train", str(tmp_path / "set.npz"), *options, "--quiet"]
+    environment = {**os.environ, "RAILCAR_RUNS": str(tmp_path / "runs"), "RAILCAR_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    [path] = (tmp_path / "runs").iterdir()
+    assert find_kernels(RunDir(path)) is None and not (tmp_path / "cache" / "kernels.json").exists()
 
 
 def test_a_falling_learning_rate_is_told_and_fewer_steps_than_are_done_are_refused(tmp_path: Path):
