@@ -268,3 +268,21 @@ def test_columns_may_have_any_name(tmp_path: Path):
     columns = json.loads((run.path / "encoding.json").read_text())["columns"]
     assert {one["name"] for one in columns} == {"n", "a/b", "value", "text", "a_b"}
     assert len(railcar.load(run.path).predict(frame)) == 120
+
+
+def test_other_rows_may_have_gaps_and_columns_that_the_training_rows_had_not(number_run: Any, tmp_path: Path):
+    frame = make_table(60).with_columns(pl.lit("more").alias("comment"), pl.lit(None, pl.String).alias("garden"))
+    text = frame.drop("dear").write_csv().splitlines()
+    name = text[0].split(",").index("size")
+    cells = text[1].split(",")
+    cells[name] = "NA"
+    (tmp_path / "other.csv").write_text("\n".join([text[0], ",".join(cells), *text[2:]]) + "\n")
+    found = railcar.evaluate(number_run.path, data=str(tmp_path / "other.csv"), quiet=True)
+    assert found["data"]["n"] == 60
+    make_table(120).drop("dear").write_csv(tmp_path / "main.csv")
+    overrides = {"data.label": "price", "data.test": str(tmp_path / "other.csv"), "training.steps": 2}
+    sides = railcar.train(str(tmp_path / "main.csv"), overrides=overrides, runs_dir=tmp_path / "runs", quiet=True)
+    assert sides.evaluation["test"]["n"] == 60
+    frame.drop("dear", "town").write_csv(tmp_path / "without.csv")
+    with pytest.raises(DataError, match=r"without\.csv: no column 'town'"):
+        railcar.evaluate(number_run.path, data=str(tmp_path / "without.csv"), quiet=True)

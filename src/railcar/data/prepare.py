@@ -117,7 +117,7 @@ def open_frame(
 
     rows = to_frame(frame)
     content = hashlib.blake2b(hash_rows(rows).tobytes(), digest_size=16).hexdigest()
-    asked = (options.label, options.kind, options.task, options.group, options.drop, dict(options.columns))
+    asked = (options.label, options.kind, options.task, options.group, *_describe_columns(options))
     key = _key(["frame", rows.columns, [str(one) for one in rows.dtypes], content, *asked])
     prepared = _reuse_or_build(key, "frame", lambda told: read_frame(rows, told), options, ())
     return _split_prepared("arrays", prepared, options, seed, validation, test, selection)
@@ -170,8 +170,9 @@ def _split_prepared(
 def _told_of(prepared: Prepared, options: ReadOptions) -> ReadOptions:
     """How a side of its own is read, so that it is like the training side."""
     if prepared.kind != "image":
-        declared = {one.name: one.type for one in prepared.columns}
-        return replace(options, label=prepared.label, kind=prepared.kind, task=prepared.task, columns=declared)
+        return replace(
+            options, label=prepared.label, kind=prepared.kind, task=prepared.task, known=prepared.columns, group=None
+        )
     _, height, width, _ = np.asarray(prepared.sides["train"].inputs).shape
     return replace(options, kind="image", image_size=options.image_size or (height, width))
 
@@ -202,8 +203,13 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
     seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     notes = () if source in DATASETS else (reason,)
     asked = (options.image_size, options.max_bad, options.label, options.kind, options.task, options.group)
-    key = _key([form_name, str(path.resolve()), seen, *asked, options.drop, dict(options.columns)])
+    key = _key([form_name, str(path.resolve()), seen, *asked, *_describe_columns(options)])
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, notes)
+
+
+def _describe_columns(options: ReadOptions) -> list[Any]:
+    known = [(one.name, one.type, one.form) for one in options.known]
+    return [options.drop, dict(options.columns), known]
 
 
 def _stat(file: Path | str) -> os.stat_result:

@@ -40,7 +40,8 @@ class ReadOptions:
     """What a reader is told. `image_size` is (height, width) in pixels, `max_bad` the share of unreadable examples
     that is skipped. For files of rows: `label` is the column of the labels, `drop` are columns to leave out, `columns`
     the types that some are declared to have, `group` the column whose values keep examples together. `kind` and `task`
-    are those that the user named. `allocate` gives readers of large data their arrays."""
+    are those that the user named; `known` are the columns of data that these rows must be like, typed as there.
+    `allocate` gives readers of large data their arrays."""
 
     image_size: tuple[int, int] | None = None
     max_bad: float = 0.01
@@ -52,6 +53,7 @@ class ReadOptions:
     drop: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
+    known: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)

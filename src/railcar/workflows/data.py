@@ -11,6 +11,7 @@ from railcar.data.selection import Selection
 from railcar.data.types import Dataset, Features, ReadOptions
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
+from railcar.storage.columns import Column
 from railcar.training.progress import Reporter
 from railcar.workflows.inputs import ARRAYS, Arrays
 
@@ -18,10 +19,16 @@ from railcar.workflows.inputs import ARRAYS, Arrays
 def open_data(
     recipe: Recipe, arrays: Arrays | None, reporter: Reporter, *, features: Features | None = None
 ) -> Dataset:
-    """The recipe's data, prepared, split, and as the network takes it; `features` are those of a run that is measured,
-    else they are found in the training split. TensorFlow is imported for texts and rows. Raises `NotFound` and
-    `DataError`."""
-    return encode(read_data(recipe, arrays, reporter), features, reporter)
+    """The recipe's data, prepared, split, and as the network takes it: by what the run knew that it begins from, its
+    `features`, else by what is found in the training split. TensorFlow is imported for texts and rows. Raises
+    `NotFound` and `DataError`."""
+    return encode(read_data(recipe, arrays, reporter, known=list_columns(features)), features, reporter)
+
+
+def list_columns(features: Features | None) -> tuple[Column, ...]:
+    """The columns that a model knows, with their types; none for images."""
+    found = (features.encoding or {}).get("columns", ()) if features else ()
+    return tuple(Column(one["name"], one["type"], form=one["form"]) for one in found)
 
 
 def encode(dataset: Dataset, features: Features | None, reporter: Reporter) -> Dataset:
@@ -37,8 +44,9 @@ def encode(dataset: Dataset, features: Features | None, reporter: Reporter) -> D
         return encode_dataset(dataset, features)
 
 
-def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter) -> Dataset:
-    """The recipe's data, prepared and split; texts and rows raw. Imports no TensorFlow."""
+def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter, *, known: tuple[Column, ...] = ()) -> Dataset:
+    """The recipe's data, prepared and split; texts and rows raw, with the columns that are `known` if there are any.
+    Imports no TensorFlow."""
     node = recipe.data
     sides: dict[str, Any] = {
         "seed": recipe.seed,
@@ -57,6 +65,7 @@ def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter) -> Data
             drop=node.drop,
             columns=node.columns,
             group=node.group,
+            known=known,
         )
         if arrays is not None and arrays.frame is not None:
             return open_frame(arrays.frame, options, **sides)

@@ -19,7 +19,7 @@ from railcar.runs.index import find_run, read_evaluation
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.training.progress import Reporter
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
-from railcar.workflows.data import encode, open_data, read_data
+from railcar.workflows.data import encode, list_columns, read_data
 from railcar.workflows.inputs import resolve_input
 from railcar.workflows.look import Look
 from railcar.workflows.recorded import check_same_data, read_features, read_recipe
@@ -99,7 +99,7 @@ def _choose_checkpoint(recipe: Recipe, checkpoint: str | int | None) -> str | No
 def _open_own(run: RunDir, recipe: Recipe, reporter: Reporter) -> Dataset:
     """The data that the run was trained on; `RunError` when it has changed since."""
     features = read_features(run)
-    dataset = open_data(recipe, None, reporter, features=features)
+    dataset = encode(read_data(recipe, None, reporter), features, reporter)
     check_same_data(run, dataset)
     return replace(dataset, features=features)
 
@@ -128,13 +128,11 @@ def _open_other(run: RunDir, data: Any, reporter: Reporter) -> Dataset:
     if features.kind == "image":
         update["image_size"] = features.image_shape[:2]
     else:
-        own = read_recipe(run).data
         about = run.read_manifest()["data"]
-        columns = {one["name"]: one["type"] for one in (features.encoding or {}).get("columns", ())}
-        update |= {"kind": features.kind, "task": features.task, "columns": columns, "label": about["label"]}
-        update |= {"drop": own.drop, "group": None}
+        update |= {"kind": features.kind, "task": features.task, "label": about["label"]}
     node = given.recipe.data.model_copy(update=update)
-    read = read_data(given.recipe.model_copy(update={"data": node}), given.arrays, reporter)
+    recipe = given.recipe.model_copy(update={"data": node})
+    read = read_data(recipe, given.arrays, reporter, known=list_columns(features))
     if read.features.kind != features.kind:
         raise DataError(
             f"{read.source}: {read.features.noun}, and the model was trained on {features.noun}",

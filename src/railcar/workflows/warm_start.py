@@ -46,8 +46,7 @@ class Origin:
         if given.is_complete:
             return given
         if self.features.kind != "image":
-            columns = {one["name"]: one["type"] for one in (self.features.encoding or {})["columns"]}
-            settings = {"kind": self.features.kind, "task": self.features.task, "columns": columns}
+            settings = {"kind": self.features.kind, "task": self.features.task}
             node = given.recipe.data.model_copy(update=settings)
             given = replace(given, recipe=given.recipe.model_copy(update={"data": node}))
             model = self.recipe.model.model_dump(mode="json")

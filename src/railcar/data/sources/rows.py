@@ -23,7 +23,7 @@ from railcar.data.giveaways import find_giveaways
 from railcar.data.sources.image_list import clean_path, find_image_root, read_image_lists
 from railcar.data.types import RawData, RawRows, ReadOptions, RowsSide
 from railcar.errors import DataError
-from railcar.storage.columns import Column, to_typed
+from railcar.storage.columns import Column, check_columns, to_typed
 from railcar.storage.rows import Rows, read_rows
 
 TEXT = "text"
@@ -57,8 +57,10 @@ def find_examples(sides: dict[str, Rows], options: ReadOptions) -> RawData | Raw
     task, task_reason = choose_task(train.frame[label], kind, options.task)
     notes.append(task_reason)
     columns, more = _choose_columns(train, label, kind, options)
+    for rows in sides.values():
+        check_columns(rows.frame.columns, [one.name for one in columns], str(rows.path))
     class_names, labels = _read_labels(sides, label, task)
-    if kind == "table":
+    if kind == "table" and not options.known:
         more += _warn_of_giveaways(train, columns, label)
     frames = {side: _read_inputs(rows, kind, columns) for side, rows in sides.items()}
     raw = {}
@@ -72,6 +74,8 @@ def find_examples(sides: dict[str, Rows], options: ReadOptions) -> RawData | Raw
 def _choose_kind(train: Rows, label: str, options: ReadOptions) -> tuple[str, str]:
     """The kind as the user says it, else as the columns look."""
     named = [name for name, kind in options.columns.items() if kind == "text"]
+    if options.known and options.kind:
+        return options.kind, "as the data that it must be like"
     if named:
         return "text", f"the texts are the column {named[0]!r}, as data.columns says"
     kind, reason = choose_kind(train, label)
@@ -111,6 +115,8 @@ def _check_columns(sides: dict[str, Rows], label: str, options: ReadOptions) -> 
 
 def _choose_columns(train: Rows, label: str, kind: str, options: ReadOptions) -> tuple[list[Column], list[str]]:
     """What is learnt from, and notes."""
+    if options.known:
+        return list(options.known), []
     if kind == "text":
         named = [name for name, type_ in options.columns.items() if type_ == "text"]
         name, reason = (named[0], "") if named else find_text_column(train, label)
