@@ -121,6 +121,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:
 def test_a_flipped_bit_is_an_error_or_the_same_pixels_as_pillows() -> None:
     content = encode(make_scene(64, 64))
     generator = np.random.default_rng(5)
+    strange, n_read = [], 0
     for at in generator.integers(0, len(content), 200).tolist():
         damaged = bytearray(content)
         damaged[at] ^= 1 << int(generator.integers(8))
@@ -128,5 +129,7 @@ def test_a_flipped_bit_is_an_error_or_the_same_pixels_as_pillows() -> None:
             pixels = decode_image(bytes(damaged), 3)
         except DataError:
             continue
+        n_read += 1
         if not np.array_equal(pixels, decode_with_pillow(bytes(damaged), 3)):
-            raise AssertionError(f"byte {at}: other pixels than Pillow's")
+            strange.append(at)
+    assert strange == [] and 0 < n_read < 200

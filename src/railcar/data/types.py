@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from railcar.storage.columns import Column
 
+FOLDER = "folder"
+"""Stands for the column of the labels where folders name them."""
+
 Progress = Callable[[str, int, int], None]
 """Called as work goes on, with what is done ("reading images"), how many are done, and of how many."""
 

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
 ARRAYS = "arrays"
-# Of 8x8 pixels; shorter rows are tables.
-_FEWEST_PIXELS = 64
-FOLDER = "folder"
-"""Stands for the column of the labels where folders name them."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +160,10 @@ def read_arrays(data: Any) -> Arrays:
 
 
 def _read_frame(frame: Any) -> Arrays:
+    from railcar.data.sources.csv import FEWEST_PIXELS
+
     columns = list(frame.columns)
-    if len(columns) <= _FEWEST_PIXELS:
+    if len(columns) <= FEWEST_PIXELS:
         return Arrays(frame=frame)
     label = next((one for one in columns if str(one) == "label"), columns[0])
     pixels = frame[[one for one in columns if one != label]]
@@ -207,6 +205,8 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
 
 def _choose_for_rows(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
     """Small networks, which learn texts and tables in seconds: many passes over few rows, few over many."""
+    from railcar.data.types import FOLDER
+
     is_text = features.kind == "text"
     batch_size = 16 if n_train < 500 else 64 if n_train < 5000 else 256
     most_epochs, rows = (12, 200_000) if is_text else (60, 400_000)

@@ -29,7 +29,7 @@ MAX_LABEL = 999
 LINE_HINT = "each line is a label and its pixels: 5,0,0,12,255,..."
 MAX_CELL = 30
 # Of 8x8 pixels. Shorter rows of whole numbers are tables as often as not.
-_FEWEST_PIXELS = 64
+FEWEST_PIXELS = 64
 
 
 def find_csv_sides(path: Path, suffixes: Sequence[str] = CSV_SUFFIXES) -> dict[str, Path]:
@@ -46,10 +46,6 @@ def find_csv_sides(path: Path, suffixes: Sequence[str] = CSV_SUFFIXES) -> dict[s
     return sides if "train" in sides else {}
 
 
-def list_csv_files(path: Path) -> list[Path]:
-    return list(find_csv_sides(path).values()) if path.is_dir() else [path]
-
-
 def holds_pixels(path: Path) -> bool:
     """Whether the first lines of a CSV are as long as those of images, and pixels: then it is read here, and its faults
     are told in terms of pixels."""
@@ -59,7 +55,7 @@ def holds_pixels(path: Path) -> bool:
         return False
     lines = bytes(content[:HEAD_BYTES]).decode("utf-8", "replace").splitlines()[:2]
     rows = [line.split(max(SEPARATORS, key=line.count)) for line in lines]
-    if not rows or len(rows[0]) <= _FEWEST_PIXELS:
+    if not rows or len(rows[0]) <= FEWEST_PIXELS:
         return False
     n_pixels = max(sum(field.isdecimal() and len(field) <= 3 for field in fields) for fields in rows)
     return 10 * n_pixels > 9 * len(rows[0])

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from railcar.data.classes import index_labels
+from railcar.data.classes import check_classes
 from railcar.data.column_types import describe_columns, read_target
 from railcar.data.columns import choose_kind, choose_label, choose_task, find_image_column, find_text_column
 from railcar.data.giveaways import find_giveaways
@@ -154,8 +154,7 @@ def _read_labels(sides: dict[str, Rows], label: str, task: str) -> tuple[tuple[s
     path = sides["train"].path
     where = str(path if len(sides) == 1 else path.parent)
     numbers = {name: number for number, name in enumerate(known)}
-    if len(known) < 2:
-        index_labels({"train": np.array(known)}, where=where)  # which refuses it
+    check_classes(tuple(known), where=where)
     codes = {}
     for side, cells in values.items():
         found = cells.replace_strict(numbers, default=-1, return_dtype=pl.Int32).to_numpy()

@@ -15,15 +15,13 @@ import polars as pl
 from railcar.data.sources.encoded import MAX_NAMED, show_name
 from railcar.data.sources.layout import Layout, find_layout, list_folders
 from railcar.data.sources.rows import TEXT, hash_rows
-from railcar.data.types import RawRows, ReadOptions, RowsSide
+from railcar.data.types import FOLDER, RawRows, ReadOptions, RowsSide
 from railcar.errors import DataError
 from railcar.storage.columns import Column
 from railcar.storage.images import SUFFIXES as IMAGE_SUFFIXES
 from railcar.storage.texts import read_text
 
 SUFFIX = ".txt"
-FOLDER = "folder"
-"""Stands for the column of the labels: folders name them."""
 _UNLABELLED = "unsup"  # beside the classes of the Large Movie Review Dataset
 
 
