@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
-from railcar.data.fingerprint import count_summed, fingerprint_content, hash_examples, mean_and_std
+from railcar.data.fingerprint import count_summed, fingerprint_content, hash_examples, mean_and_std, sum_pixels
 from railcar.data.leakage import find_near_pairs
 from railcar.data.selection import Selection, select_classes
 from railcar.data.sources import shards
@@ -43,6 +43,9 @@ from railcar.errors import DataError
 from railcar.registry import DATASETS
 from railcar.storage.address import is_remote
 from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder
+
+# Images that tell the mean and the deviation of their pixels at the least.
+N_TELLING = 1_000
 
 
 def open_dataset(
@@ -184,7 +187,11 @@ def _describe_images(prepared: Prepared, train: Split) -> Features:
     sums = prepared.sides["train"].sums
     if sums is None:
         raise DataError(f"{prepared.path}: prepared data is damaged", hint="remove the folder and try again")
-    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], count_summed(height, width))
+    known = sums if len(train) == len(sums) else sums[train.rows]
+    known = known[known[:, 0, 0] >= 0]
+    if len(known) < min(len(train), N_TELLING):  # few of very many are trained on
+        known = sum_pixels(np.asarray(train.inputs[train.rows[:: max(1, len(train) // N_TELLING)]]))
+    mean, std = mean_and_std(known, count_summed(height, width))
     return Features("image", (height, width, channels), prepared.class_names, mean, std)
 
 
