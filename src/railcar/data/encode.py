@@ -87,12 +87,12 @@ def _fit(dataset: Dataset) -> Features:
         raise DataError(f"{dataset.source}: no texts or rows to train on", hint="give the same kind of data")
     frame = train.raw[train.rows.tolist()]
     features = dataset.features
-    columns = (features.encoding or {})["columns"]
+    known = dict(features.encoding or {})
     if features.kind == "text":
-        encoding = {"columns": columns, **_fit_texts(frame)}
+        encoding = {**known, **_fit_texts(frame)}
         shape = (encoding["length"],)
     else:
-        encoding = {"columns": [_fit_column(frame, dict(one)) for one in columns]}
+        encoding = {**known, "columns": [_fit_column(frame, dict(one)) for one in known["columns"]]}
         shape = _count_numbers(encoding)
     target = None
     if features.task == "regression":

@@ -189,7 +189,8 @@ def _describe_images(prepared: Prepared, train: Split) -> Features:
 def _describe_rows(prepared: Prepared) -> Features:
     """As far as it is known before the encoding is fitted."""
     columns = [{"name": one.name, "type": one.type, "form": one.form} for one in prepared.columns]
-    return Features(prepared.kind, (), prepared.class_names, task=prepared.task, encoding={"columns": columns})
+    encoding = {"columns": columns, "dropped": dict(prepared.dropped)}
+    return Features(prepared.kind, (), prepared.class_names, task=prepared.task, encoding=encoding)
 
 
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
