@@ -117,7 +117,7 @@ def open_frame(
 
     rows = to_frame(frame)
     content = hashlib.blake2b(hash_rows(rows).tobytes(), digest_size=16).hexdigest()
-    asked = (options.label, options.kind, options.task, options.group, *_describe_columns(options))
+    asked = (options.max_bad, options.label, options.kind, options.task, options.group, *_describe_columns(options))
     key = _key(["frame", rows.columns, [str(one) for one in rows.dtypes], content, *asked])
     prepared = _reuse_or_build(key, "frame", lambda told: read_frame(rows, told), options, ())
     return _split_prepared("arrays", prepared, options, seed, validation, test, selection)

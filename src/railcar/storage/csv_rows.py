@@ -18,6 +18,7 @@ from railcar.storage.content import check_record_length, decode_content, read_co
 from railcar.storage.csv_cells import split_cells
 from railcar.storage.csv_form import SAMPLE_LINES, find_separator, has_header, take_separator_line
 from railcar.storage.csv_layout import Layout, find_layout
+from railcar.storage.spaces import strip_spaces
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,7 +48,7 @@ def read_csv_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str
     frame, lines = _read_table(path, content, separator)
     frame, lines, more = _take_header(path, frame, lines)
     notes += more
-    frame, more = _strip_spaces(path, frame, lines)
+    frame, more = strip_spaces(path, frame, lines)
     return frame, lines, notes + more
 
 
@@ -147,24 +148,3 @@ def _take_header(
 
 def _list_names(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= MAX_SHOWN else f"{', '.join(names[:2])}, …, {names[-1]}"
-
-
-def _strip_spaces(path: Path, frame: pl.DataFrame, lines: NDArray[np.int64]) -> tuple[pl.DataFrame, list[str]]:
-    """The frame without the spaces around its values, and a note that names the first line where there were any."""
-    import polars as pl
-
-    n_bytes = pl.all().str.len_bytes().sum()
-    bare = frame.select(pl.all().str.strip_chars())
-    changed = [
-        name
-        for name, before, after in zip(
-            frame.columns, frame.select(n_bytes).row(0), bare.select(n_bytes).row(0), strict=True
-        )
-        if before != after
-    ]
-    if not changed:
-        return frame, []
-    blank_to_null = [pl.when((bare[name] != "") | (frame[name] == "")).then(bare[name]).alias(name) for name in changed]
-    first = min((frame[name] != bare[name]).fill_null(False).arg_max() or 0 for name in changed)
-    note = f"{path.name}: spaces around values are stripped, the first on line {lines[first]}"
-    return bare.with_columns(blank_to_null), [note]

@@ -27,6 +27,7 @@ from railcar.storage.columns import Column, check_columns, to_typed
 from railcar.storage.rows import Rows, read_rows
 
 TEXT = "text"
+MAX_NAMED = 5
 _GAP = "\x00"
 
 
@@ -52,6 +53,8 @@ def find_examples(sides: dict[str, Rows], options: ReadOptions) -> RawData | Raw
             hint="save it as CSV, each line a label and its pixels of 0 to 255",
         )
     _check_columns(sides, label, options)
+    sides, skipped = skip_unlabelled(sides, label, options.max_bad)
+    train, notes = sides["train"], [*notes, *skipped]
     if kind == "image_paths":
         return _read_listed_images(sides, label, options, notes)
     task, task_reason = choose_task(train.frame[label], kind, options.task)
@@ -145,10 +148,12 @@ def _check_columns(sides: dict[str, Rows], label: str, options: ReadOptions) -> 
         raise DataError(f"data.drop, data.columns: there is no column {unknown[0]!r}", hint=f"it has: {known}")
 
 
-def _choose_columns(train: Rows, label: str, kind: str, options: ReadOptions) -> tuple[list[Column], list[str]]:
-    """What is learnt from, and notes."""
+def _choose_columns(
+    train: Rows, label: str, kind: str, options: ReadOptions
+) -> tuple[list[Column], dict[str, str], list[str]]:
+    """What is learnt from; what is left out, with the reason; and notes."""
     if options.known:
-        return list(options.known), []
+        return list(options.known), {}, []
     if kind == "text":
         named = [name for name, type_ in options.columns.items() if type_ == "text"]
         name, reason = (named[0], "") if named else find_text_column(train, label)
@@ -182,9 +187,7 @@ def _read_labels(sides: dict[str, Rows], label: str, task: str) -> tuple[tuple[s
         return (), targets
     values = {}
     for side, rows in sides.items():
-        cells = rows.frame[label].cast(pl.String)
-        _check_whole(rows, cells.replace("", None), label)
-        values[side] = cells
+        values[side] = rows.frame[label].cast(pl.String)
     known = _sort_names(values["train"].unique().to_list())
     path = sides["train"].path
     where = str(path if len(sides) == 1 else path.parent)
@@ -233,7 +236,6 @@ def _read_listed_images(sides: dict[str, Rows], label: str, options: ReadOptions
     lists = {}
     for side, rows in sides.items():
         labels, paths = rows.frame[label].cast(pl.String), rows.frame[name].cast(pl.String)
-        _check_whole(rows, labels.replace("", None), label)
         _check_whole(rows, paths.replace("", None), name)
         lists[side] = ([clean_path(path) for path in paths.to_list()], labels.to_list())
     raw = read_image_lists(lists, root, options)
