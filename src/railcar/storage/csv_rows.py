@@ -33,6 +33,15 @@ def read_csv_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str
     A cell that is empty and not in quotes is null, and so is one of spaces; spaces around a value are stripped; all
     else is kept to the letter. Raises `DataError`.
     """
+    frame, lines, notes = _read_records(path)
+    frame, lines, more = _take_header(path, frame, lines)
+    notes += more
+    frame, more = strip_spaces(path, frame, lines)
+    return frame, lines, notes + more
+
+
+def _read_records(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str]]:
+    """All records, the header too, their lines, and notes. The content of the file is let go of at its end."""
     raw, notes = read_content(path, hint=EMPTY_HINT)
     content, more = decode_content(path, raw)
     notes += more
@@ -40,16 +49,12 @@ def read_csv_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str
         content = content.replace(b"\r", b"\n")
     usual = "\t" if ".tsv" in path.name.lower() else ","
     content, given = take_separator_line(content)
-    if not content.strip():
+    if not content or content.isspace():
         raise DataError(f"{path}: the file is empty", hint=EMPTY_HINT)
     separator = given or find_separator(content, usual)
     if separator != usual:
         notes.append(f"{path.name}: fields are separated by {separator!r}")
-    frame, lines = _read_table(path, content, separator)
-    frame, lines, more = _take_header(path, frame, lines)
-    notes += more
-    frame, more = strip_spaces(path, frame, lines)
-    return frame, lines, notes + more
+    return *_read_table(path, content, separator), notes
 
 
 def _read_table(path: Path, content: bytes, separator: str) -> tuple[pl.DataFrame, NDArray[np.int64]]:

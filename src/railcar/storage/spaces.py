@@ -17,17 +17,16 @@ def strip_spaces(path: Path, frame: pl.DataFrame, lines: NDArray[np.int64]) -> t
     where there were any. `lines` int64 [n] are those of the rows."""
     import polars as pl
 
-    names = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    if not names:
+    stripped, first = [], frame.height
+    for name, dtype in frame.schema.items():  # one after the other: all at once a large table would be there twice
+        if dtype != pl.String:
+            continue
+        bare = frame[name].str.strip_chars()
+        if bare.str.len_bytes().sum() == frame[name].str.len_bytes().sum():
+            continue
+        first = min(first, (frame[name] != bare).fill_null(False).arg_max() or 0)
+        stripped.append(bare.set((bare == "") & (frame[name] != ""), None))
+    if not stripped:
         return frame, []
-    strings = frame.select(names)
-    n_bytes = pl.all().str.len_bytes().sum()
-    bare = strings.select(pl.all().str.strip_chars())
-    counts = zip(names, strings.select(n_bytes).row(0), bare.select(n_bytes).row(0), strict=True)
-    changed = [name for name, before, after in counts if before != after]
-    if not changed:
-        return frame, []
-    blank_to_null = [pl.when((bare[name] != "") | (frame[name] == "")).then(bare[name]).alias(name) for name in changed]
-    first = min((frame[name] != bare[name]).fill_null(False).arg_max() or 0 for name in changed)
     note = f"{path.name}: spaces around values are stripped, the first on line {lines[first]}"
-    return frame.with_columns(blank_to_null), [note]
+    return frame.with_columns(stripped), [note]
