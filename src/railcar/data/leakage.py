@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.data.duplicates import find_conflicts, find_exact, find_near
+from railcar.data.duplicates import find_conflicts, find_exact
+from railcar.data.near_pairs import find_near_once
 from railcar.data.types import Prepared, RawSplit, Split
 from railcar.errors import DataError
 
@@ -45,15 +47,15 @@ def check_leakage(
     return [*notes, *_find_conflicts(prepared, splits["train"], hashes["train"])]
 
 
-def find_near_pairs(sides: Mapping[str, RawSplit]) -> list[str]:
-    """Notes on images that show nearly the same on two sides which the source itself has. Looked for once, when the
-    source is prepared, and where there are not too many pixels for that."""
+def find_near_pairs(sides: Mapping[str, RawSplit], folder: Path | None = None) -> list[str]:
+    """Notes on images that show nearly the same on two sides which the source itself has. Looked for when the source is
+    prepared, where there are not too many pixels for that, and kept in `folder`, that of the prepared data."""
     notes = []
     if sum(side.images.nbytes for side in sides.values()) > MAX_COMPARED_BYTES:
         return notes
     for first, second in combinations([name for name in ("train", "validation", "test") if name in sides], 2):
         here, there = sides[first], sides[second]
-        pairs = find_near(here.images, there.images)
+        pairs = find_near_once(folder, (first, second), here.images, there.images)
         # those that are the same are told by `check_leakage`
         pairs = pairs[[not np.array_equal(here.images[a], there.images[b]) for a, b in pairs.tolist()]]
         if len(pairs):

@@ -242,7 +242,7 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
         if options.image_size and form != "folder" and isinstance(raw, RawData):
             raw = _resize(raw, options.image_size)
         if isinstance(raw, RawData):
-            raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides)))
+            raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides, folder)))
         write_prepared(raw, folder, notes)
     prepared = open_prepared(target)
     if prepared is None:
