@@ -20,7 +20,7 @@ _LEFT, _RIGHT = 24, WIDTH - 24
 _AT = (_LEFT + 18, 214, 320, 478, _RIGHT - 18)
 """Where name, type (or facts), gaps and values begin, and where results end; pixels."""
 _FACT_LETTERS = 60
-_CELL_LETTERS = (22, 12, 21, 42)
+_CELL_LETTERS = (21, 12, 21, 43)
 _LINE, _ROW, _GAP = 19, 24, 26
 
 _STYLE = """

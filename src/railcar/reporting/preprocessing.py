@@ -224,11 +224,10 @@ def _describe_column(column: Mapping[str, Any]) -> ColumnStep:
         return ColumnStep(name, kind, "code 0; rare, new: 1", values, "1 code")
     mean, std = column["mean"], column["std"]
     middle = _date(mean) if kind == "date" else _number(mean)
-    unit = " days" if kind == "date" else ""
     gaps = f"as {middle}, marked" if column["has_gaps"] else f"none (as {middle})"
-    values = f"minus {middle}, divided by {_number(std)}{unit}"
-    if kind == "date":
-        values = f"{values}; place in year and week"
+    values = f"minus {middle}, divided by {_number(std)}"
+    if kind == "date":  # beside the days, where the date is in the year and in the week
+        values = f"days from {middle} / {_number(std)}; year and week"
     n_places = 5 if kind == "date" else 1
     return ColumnStep(name, kind, gaps, values, f"{n_places} + 1" if column["has_gaps"] else str(n_places))
 
