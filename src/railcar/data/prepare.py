@@ -122,7 +122,7 @@ def open_frame(
 
     rows = to_frame(frame)
     content = hashlib.blake2b(hash_rows(rows).tobytes(), digest_size=16).hexdigest()
-    asked = (options.label, options.kind, options.task, options.group, *_describe_columns(options))
+    asked = (options.max_bad, options.label, options.kind, options.task, options.group, *_describe_columns(options))
     key = _key(["frame", rows.columns, [str(one) for one in rows.dtypes], content, *asked])
     prepared = _reuse_or_build(key, "frame", lambda told: read_frame(rows, told), options, ())
     return _split_prepared("arrays", prepared, options, seed, validation, test, selection)
@@ -198,7 +198,8 @@ def _describe_images(prepared: Prepared, train: Split) -> Features:
 def _describe_rows(prepared: Prepared) -> Features:
     """As far as it is known before the encoding is fitted."""
     columns = [{"name": one.name, "type": one.type, "form": one.form} for one in prepared.columns]
-    return Features(prepared.kind, (), prepared.class_names, task=prepared.task, encoding={"columns": columns})
+    encoding = {"columns": columns, "dropped": dict(prepared.dropped)}
+    return Features(prepared.kind, (), prepared.class_names, task=prepared.task, encoding=encoding)
 
 
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
@@ -261,7 +262,7 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
         if options.image_size and form != "folder" and isinstance(raw, RawData):
             raw = _resize(raw, options.image_size)
         if isinstance(raw, RawData):
-            raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides)))
+            raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides, folder)))
         write_prepared(raw, folder, notes)
     prepared = open_prepared(target)
     if prepared is None:

@@ -118,7 +118,7 @@ class RowsSide:
 @dataclass(frozen=True)
 class RawRows:
     """`kind` is "text" or "table", `task` "classification" or "regression" (which has no class names). `columns` are
-    those of a table; `label` is the column that is learnt."""
+    those of a table, `dropped` those that are left out, each with the reason; `label` is the column that is learnt."""
 
     form: str
     kind: str
@@ -128,6 +128,7 @@ class RawRows:
     class_names: tuple[str, ...]
     sides: dict[str, RowsSide]
     warnings: tuple[str, ...] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class Prepared:
     task: str = "classification"
     label: str = ""
     columns: tuple[Column, ...] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from railcar.data.findings import Diagnosis
 from railcar.data.sources.csv import find_csv_sides
 from railcar.data.sources.encoded import is_utf8, show_name
 from railcar.data.sources.folder import list_image_files
+from railcar.data.sources.rows import skip_unlabelled
 from railcar.data.types import Dataset
 from railcar.errors import DataError, NotFound
 from railcar.recipe.schema import Data, Recipe
@@ -123,7 +124,9 @@ class _Places:
         if file is None:
             return one.id_of(index)
         if file not in self._rows:
-            self._rows[file] = read_rows(file)
+            # the rows that were skipped count as little here
+            sides, _ = skip_unlabelled({"train": read_rows(file)}, self._dataset.label)
+            self._rows[file] = sides["train"]
         return self._rows[file].place(int(one.rows[index])).removeprefix(f"{file.parent}/")
 
     def _find_file(self, split: str) -> Path | None:

@@ -24,7 +24,7 @@ from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.local_workers import train_in_processes
 from railcar.workflows.look import Look
 from railcar.workflows.provenance import read_git_commit, read_versions
-from railcar.workflows.recorded import check_same_data, describe_features, write_encoding
+from railcar.workflows.recorded import check_same_data, describe_features, draw_preprocessing, write_encoding
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
 from railcar.workflows.together import abandoning, announce, announce_failure, find_cluster, follow, join
 
@@ -254,6 +254,8 @@ def _begin(job: Job, run: RunDir, origin: Origin | None) -> None:
     write_json(run.decisions_path, job.decisions())
     write_splits(job.dataset, run.splits_path)
     write_encoding(run, job.dataset.features)
+    layers = describe_model(job.model)
+    draw_preprocessing(run, job.dataset.features, job.recipe, layers)
     data = {
         "source": job.recipe.data.source,
         "form": job.dataset.form,
@@ -269,7 +271,7 @@ def _begin(job: Job, run: RunDir, origin: Origin | None) -> None:
         "devices": [f"{job.runtime.device.value}: {job.runtime.device.reason}"],
         "git_commit": read_git_commit(),
         "data": data,
-        "model": {"layers": describe_model(job.model), "parameters": int(job.model.count_params())},
+        "model": {"layers": layers, "parameters": int(job.model.count_params())},
         "steps": job.plan.n_steps,
         "step": 0,
         **({"origin": origin.note()} if origin else {}),
