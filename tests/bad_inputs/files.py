@@ -20,10 +20,11 @@ from tests.bad_inputs.tables import LINE, N, draw_pets, text
 
 LINES = "pets.jsonl"
 NPZ = "digits.npz"
+DAMAGED_HINT = "fetch it again, or save it anew with numpy.savez(path, x_train=..., y_train=...)"
 SAVE_HINT = "save it again with numpy.savez(path, x_train=..., y_train=...)"
 OBJECT_HINT = 'each line is an object: {"text": "...", "label": "..."}'
 SINGLE = "digits.npz: a single array (.npy), though its name says .npz: each row is read as a label and 64 pixels"
-DISTRUST = "do not trust this archive"
+DISTRUST = "do not trust this archive; if it is your own, pack it again from within its folder"
 MEGABYTE = bytes(1 << 20)
 
 
@@ -184,7 +185,7 @@ ARRAYS = (
         "x_train has 120 examples, y_train 119",
         "save as many labels as images, in the same order",
     ),
-    refused(63, "a truncated npz", NPZ, write_truncated, "truncated or damaged, or not an .npz: {any}", SAVE_HINT),
+    refused(63, "a truncated npz", NPZ, write_truncated, "truncated or damaged, or not an .npz", DAMAGED_HINT),
     Row(
         64,
         "an npy of labels and pixels",

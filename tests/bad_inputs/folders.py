@@ -194,7 +194,7 @@ REFUSED = (
         DATA,
         lambda root: write_photos(root, classes=("cat",)),
         error="{data}, by its folders: there is only the class 'cat'",
-        hint="a classifier needs examples of at least two classes",
+        hint="add examples of another class: a classifier needs two at least",
         named="'cat'",
     ),
     Row(

@@ -161,7 +161,7 @@ UNREADABLE = (
         named="cat/._0.png",
         n=N,
     ),
-    skipped(8, "a truncated .webp", "cat/x.webp", encode("WEBP")[:300], "damaged: {any}"),
+    skipped(8, "a truncated .webp", "cat/x.webp", encode("WEBP")[:300], "damaged: its content cannot be decoded"),
     skipped(
         25,
         "a name that is not UTF-8",

@@ -204,7 +204,7 @@ ROWS = (
         "R",
         DATA,
         setting=read_only_folder,
-        error="{runs} is not writable",
+        error="{runs} is not writable: {any}",
         hint="choose a folder that you may write to, with space left",
         findings=(),
         named="{runs}",

@@ -151,7 +151,7 @@ FORM = (
         33, "a missing field in line 31", pets({LINE: "51.0,cat"}), "line 31: 2 fields where line 1 has 3", FEWER_HINT
     ),
     refused(34, "an empty file", "", "the file is empty", EMPTY_HINT),
-    refused(35, "a header only", f"{HEADER}\n", "a header and no rows", "each further line is an example"),
+    refused(35, "a header only", f"{HEADER}\n", "a header and no rows", "add rows: each further line is an example"),
     silent(36, "a byte-order mark", b"\xef\xbb\xbf" + pets().encode()),
     accepted(37, "UTF-16", pets().encode("utf-16"), "pets.csv: decoded from UTF-16"),
     accepted(

@@ -59,6 +59,11 @@ _MAGICS = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
+# What Pillow says, and what it means.
+_PLAIN_WORDS = {
+    "could not create decoder object": "its content cannot be decoded",
+    "broken data stream when reading image file": "its content cannot be decoded",
+}
 _GRAY_MODES = ("1", "L", "LA", "I", "F")
 _EXIF_ORIENTATION = 0x0112
 _XMP_ORIENTATION = b"tiff:Orientation"
@@ -337,6 +342,7 @@ def _explain(name: str, error: Exception) -> DataError:
     if type(error).__name__ == "UnidentifiedImageError":
         return DataError(f"{name}: damaged: its header cannot be read")
     words = " ".join(str(error).split())[:100] or type(error).__name__
+    words = _PLAIN_WORDS.get(words, words)
     if isinstance(error, _Damage):
         return DataError(f"{name}: {words}")
     return DataError(

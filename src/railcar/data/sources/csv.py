@@ -228,7 +228,7 @@ def _read_carefully(
             hint="a quote that opens on that line is never closed, or stands inside",
         ) from error
     if not rows:
-        raise DataError(f"{path}: a header and no examples", hint="each further line is a label and its pixels")
+        raise DataError(f"{path}: a header and no examples", hint="add lines: each is a label and its pixels")
     return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), n_fields), np.array(labels, np.int64)
 
 

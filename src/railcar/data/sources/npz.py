@@ -32,6 +32,7 @@ LABEL_NAMES = {
 }
 WHOLE_IMAGE_NAMES = ("images", "x", "X", "data", "image")
 WHOLE_LABEL_NAMES = ("labels", "y", "Y", "label", "target", "targets")
+DAMAGED_HINT = "fetch it again, or save it anew with numpy.savez(path, x_train=..., y_train=...)"
 SAVE_HINT = "save it again with numpy.savez(path, x_train=..., y_train=...)"
 # Of 8x8 pixels. Shorter rows of whole numbers are tables as often as not.
 FEWEST_PIXELS = 64
@@ -82,7 +83,7 @@ def _read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
                 return _split_rows(path, np.load(file, allow_pickle=False))
             file.seek(0)
             if file.read(2) != b"PK":
-                raise DataError(f"{path}: truncated or damaged, or not an .npz", hint=SAVE_HINT)
+                raise DataError(f"{path}: truncated or damaged, or not an .npz", hint=DAMAGED_HINT)
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {}
@@ -98,7 +99,9 @@ def _read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
     except (zipfile.BadZipFile, EOFError, zlib.error, OSError, KeyError, MemoryError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise DataError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
-        raise DataError(f"{path}: truncated or damaged, or not an .npz: {_one_line(error)}", hint=SAVE_HINT) from error
+        # of a file without its end, zipfile says that it is no zip file
+        words = "" if isinstance(error, zipfile.BadZipFile) and "not a zip" in str(error) else f": {_one_line(error)}"
+        raise DataError(f"{path}: truncated or damaged, or not an .npz{words}", hint=DAMAGED_HINT) from error
     except ValueError as error:
         if "allow_pickle" in str(error):
             inside = f" in {name!r}" if name else ""
@@ -106,7 +109,7 @@ def _read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
                 f"{path}: Python objects{inside}, which railcar never unpickles (they could run code)",
                 hint="save plain arrays: images as uint8, labels as integers or strings",
             ) from error
-        raise DataError(f"{path}: truncated or damaged: {_one_line(error)}", hint=SAVE_HINT) from error
+        raise DataError(f"{path}: truncated or damaged: {_one_line(error)}", hint=DAMAGED_HINT) from error
 
 
 def _split_rows(path: Path, array: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
