@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.decoding import EncodedImages
 from railcar.data.duplicates import find_conflicts, find_exact, find_near
 from railcar.data.types import Prepared, RawSplit, Split
 from railcar.errors import DataError
@@ -50,15 +51,17 @@ def check_leakage(
 
 def find_near_pairs(sides: Mapping[str, RawSplit]) -> list[str]:
     """Notes on images that show nearly the same on two sides which the source itself has. Looked for once, when the
-    source is prepared, and where there are not too many pixels for that."""
+    source is prepared, and where they are decoded and there are not too many pixels for that."""
     notes = []
-    if sum(side.images.nbytes for side in sides.values()) > MAX_COMPARED_BYTES:
+    images = [side.images for side in sides.values()]
+    if sum(one.nbytes for one in images) > MAX_COMPARED_BYTES or any(isinstance(one, EncodedImages) for one in images):
         return notes
     for first, second in combinations([name for name in ("train", "validation", "test") if name in sides], 2):
         here, there = sides[first], sides[second]
-        pairs = find_near(here.images, there.images)
+        first_images, second_images = np.asarray(here.images), np.asarray(there.images)
+        pairs = find_near(first_images, second_images)
         # those that are the same are told by `check_leakage`
-        pairs = pairs[[not np.array_equal(here.images[a], there.images[b]) for a, b in pairs.tolist()]]
+        pairs = pairs[[not np.array_equal(first_images[a], second_images[b]) for a, b in pairs.tolist()]]
         if len(pairs):
             named = f"{_name(here, int(pairs[0, 0]))} and {_name(there, int(pairs[0, 1]))}"
             n = len(np.unique(pairs[:, 1]))
