@@ -168,7 +168,7 @@ UNREADABLE = (
         os.fsdecode(b"cat/caf\xe9.png"),
         encode("PNG"),
         "its name is not UTF-8",
-        shown=r"cat/caf\udce9.png",
+        shown=r"cat/caf\xe9.png",
     ),
 )
 

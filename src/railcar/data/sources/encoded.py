@@ -106,8 +106,8 @@ def name_some(names: Sequence[str]) -> str:
 
 
 def show_name(name: str) -> str:
-    """A file's name in a form that can be printed and kept, whatever its bytes are."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """A file's name in a form that can be printed and kept, whatever its bytes are: "caf\\xe9.png"."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def is_utf8(name: str) -> bool:
