@@ -66,6 +66,18 @@ def test_training_ends_as_promised_with_the_exact_words(told: Told) -> None:
     assert missing == [], said.err
 
 
+def test_without_a_dry_run_it_is_refused_in_the_same_words_before_anything_is_written(told: Told) -> None:
+    if not told.row.error:
+        assert told.row.outcome != "R"
+        return
+    runs = told.folder / "runs"
+    words = [word for word in train_words(told.row, told.trial) if word != "--dry-run"]
+    said = run_here([*words, "--runs-dir", str(runs)], told.trial)
+
+    assert (said.status, said.err) == (1, told.train.err)
+    assert not runs.exists()
+
+
 def test_the_check_finds_the_same_and_nothing_else(told: Told) -> None:
     row, document = told.row, told.document
     found = [one for one in document["findings"] if one["level"] != "note"]
