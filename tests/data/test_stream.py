@@ -15,7 +15,8 @@ from railcar.data.prepare import open_dataset
 from railcar.data.sources.encoded import Notes
 from railcar.data.sources.shards import find_stream, pack_folder
 from railcar.data.types import Dataset
-from railcar.errors import DataError, Unreachable
+from railcar.errors import AccessDenied, DataError, Unreachable
+from railcar.storage import remote
 from railcar.storage.shards import Example, open_shards, pack
 from railcar.storage.stream import find_copy, open_stream
 from tests.places import Place
@@ -137,6 +138,25 @@ def test_a_pack_whose_index_says_too_little_is_fetched_before(s3: Place, make: S
     assert find_stream(f"{s3.address}/pack") is None
     assert len(open_streamed(s3).splits["train"].inputs) == 40
     assert find_copy(open_stream(f"{s3.address}/pack").place)
+
+
+def test_a_folder_that_was_fetched_is_used_when_the_network_is_gone(
+    s3: Place, make: SimpleNamespace, tmp_path: Path, clouds: pytest.MonkeyPatch
+) -> None:
+    folder = make.class_folders(tmp_path / "photos", n=10)
+    for path in folder.rglob("*.png"):
+        remote.write(f"{s3.address}/photos/{path.relative_to(folder).as_posix()}", path)
+    first = open_dataset(f"{s3.address}/photos", validation=0.2, may_stream=True)
+    clouds.setenv("RAILCAR_RETRY_S", "0")
+    s3.faults.n_allowed = 0
+
+    assert open_dataset(f"{s3.address}/photos", validation=0.2, may_stream=True).fingerprint == first.fingerprint
+
+
+def test_who_may_not_read_is_told_of_the_address_that_was_given(s3: Place) -> None:
+    s3.faults.n_busy, s3.faults.busy_status = 99, 403
+    with pytest.raises(AccessDenied, match=f"^{s3.address}/photos may not be read"):
+        open_dataset(f"{s3.address}/photos", may_stream=True)
 
 
 def test_what_is_no_pack_is_not_streamed(s3: Place) -> None:

@@ -54,7 +54,7 @@ _REMARKABLE = (
 _SAID_BETTER = ("may give the label away", "the same image is in", "the same text is in", "the same row is in")
 _SAID_BETTER += (
     "there under two labels",
-    "look nearly like one in",
+    "nearly like one in",
 )
 
 

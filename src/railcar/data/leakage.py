@@ -44,8 +44,11 @@ def check_leakage(
                 hint=f"remove it from one of them, or set data.allow_leakage to true: what is measured on {second} "
                 "is then too good",
             )
-        notes.append(f"{what}; {n:,} of the {len(splits[second]):,} {second} examples are known from {first}")
-    return [*notes, *_find_conflicts(prepared, splits["train"], hashes["train"])]
+        verb = "is" if n == 1 else "are"
+        notes.append(f"{what}; {n:,} of the {len(splits[second]):,} {second} examples {verb} known from {first}")
+    for name, split in splits.items():
+        notes += _find_conflicts(prepared, split, hashes[name])
+    return notes
 
 
 def find_near_pairs(sides: Mapping[str, RawSplit], folder: Path | None = None) -> list[str]:
@@ -65,7 +68,9 @@ def find_near_pairs(sides: Mapping[str, RawSplit], folder: Path | None = None) -
         if len(pairs):
             named = f"{_name(here, int(pairs[0, 0]))} and {_name(there, int(pairs[0, 1]))}"
             n = len(np.unique(pairs[:, 1]))
-            notes.append(f"{n:,} of the {len(there.labels):,} {second} images look nearly like one in {first}: {named}")
+            verb = "looks" if n == 1 else "look"
+            told = f"{n:,} of the {len(there.labels):,} {second} images {verb} nearly like one in {first}"
+            notes.append(f"{told}: {named}")
     return notes
 
 
@@ -73,16 +78,16 @@ def _name(side: RawSplit, row: int) -> str:
     return f"{side.ids}/{row}" if isinstance(side.ids, str) else side.ids[row]
 
 
-def _find_conflicts(prepared: Prepared, train: Split, hashes: NDArray[np.uint64]) -> list[str]:
+def _find_conflicts(prepared: Prepared, split: Split, hashes: NDArray[np.uint64]) -> list[str]:
     if not prepared.class_names:
         return []
-    labels = train.label_array()
+    labels = split.label_array()
     pairs = find_conflicts(hashes, labels)
     if not pairs:
         return []
     first = int(pairs[0][0])
     second = next(int(row) for row in pairs[0] if labels[row] != labels[first])
-    names = [f"{train.id_of(row)} ({prepared.class_names[labels[row]]})" for row in (first, second)]
+    names = [f"{split.id_of(row)} ({prepared.class_names[labels[row]]})" for row in (first, second)]
     noun = {"image": "image", "text": "text", "table": "row"}[prepared.kind]
     what = f"one {noun} is there" if len(pairs) == 1 else f"{len(pairs):,} {noun}s are there"
     return [f"{what} under two labels: {' and '.join(names)}"]

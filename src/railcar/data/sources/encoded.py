@@ -108,8 +108,11 @@ def name_some(names: Sequence[str]) -> str:
 
 
 def show_name(name: str) -> str:
-    """A file's name in a form that can be printed and kept, whatever its bytes are."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """A file's name in a form that can be printed and kept, whatever its bytes are: "caf\\xe9.png"."""
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no name of a file: a table or a pack has it
+        return name.encode("utf-8", "backslashreplace").decode()
 
 
 def is_utf8(name: str) -> bool:

@@ -35,7 +35,7 @@ from railcar.data.sources.folder import find_files
 from railcar.data.sources.layout import find_layout
 from railcar.data.sources.rows import read_row_files
 from railcar.data.types import RawData, RawRows, RawSplit, ReadOptions
-from railcar.errors import DataError, NotFound, Unreachable
+from railcar.errors import AccessDenied, DataError, NotFound, Unreachable
 from railcar.storage.address import parse
 from railcar.storage.images import ImageTooLarge, decode_content, read_header
 from railcar.storage.shards import MANIFEST, Example, Look, Manifest, Progress, ShardSource, is_pack, open_shards, pack
@@ -75,9 +75,10 @@ def _list_images(path: Path, source: ShardSource) -> dict[str, list[Encoded]]:
 
 def find_stream(address: str) -> ShardSource | None:
     """The pack of images at an address of a bucket, when its index says all that must be known before training; None
-    for anything else. Where the bucket cannot be reached and a complete copy is there, the index is that of the copy.
+    for anything else, and for what may not be read: fetching it says so of the address itself. Where the bucket cannot
+    be reached and a complete copy is there, the index is that of the copy.
 
-    Raises `AccessDenied`, `Unreachable`, and `DataError` for a damaged or newer pack.
+    Raises `Unreachable`, and `DataError` for a damaged or newer pack.
     """
     place = parse(address)
     if not place.is_bucket:
@@ -85,11 +86,13 @@ def find_stream(address: str) -> ShardSource | None:
     copy = find_copy(place)
     try:
         source = open_shards(place, within_s=SHORT_PATIENCE_S if copy else None)
-    except NotFound:
+    except (NotFound, AccessDenied):
         return None
     except Unreachable:
-        if copy is None or not is_pack(copy):
+        if copy is None:
             raise
+        if not is_pack(copy):
+            return None
         source = open_shards(copy)
     if source.manifest.kind != "image" or "train" not in source.n_examples or "hash" not in source.read_index().columns:
         return None
