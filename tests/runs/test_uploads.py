@@ -80,7 +80,7 @@ def test_a_lost_network_is_told_once_and_what_was_missing_comes_with_the_next_ch
     clouds.setenv("RAILCAR_RETRY_S", "0")
     run, warned = make_run(tmp_path, lease), []
     save(run.path, 1)
-    google.faults.n_busy, google.faults.path = 10**6, "checkpoints"
+    google.faults.n_busy, google.faults.only = 10**6, "POST"
     with Uploads(run, lease, warned.append) as uploads:
         for step in (2, 3, 4):
             save(run.path, step)
@@ -105,7 +105,7 @@ def test_what_could_not_be_sent_is_marked_and_the_error_says_where_it_is(
     clouds.setenv("RAILCAR_RETRY_S", "0")
     run = make_run(tmp_path, lease)
     save(run.path, 1)
-    google.faults.n_busy, google.faults.path = 10**6, "checkpoints"
+    google.faults.n_busy, google.faults.only = 10**6, "POST"
     with Uploads(run, lease, lambda line: None) as uploads:
         assert str(run.path) in uploads.send_last()
         with pytest.raises(OutputError) as caught:

@@ -162,3 +162,35 @@ def test_nothing_there_is_no_run(place: Place, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no run is there"):
         restore_run(f"{place.address}/run", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_checkpoint_that_is_damaged_here_does_not_replace_the_whole_one_there(place: Place, tmp_path: Path) -> None:
+    run = save(new_run(tmp_path), 100)
+    save(run, 200)
+    mirror_folder(run, f"{place.address}/run")
+    path = run / "checkpoints" / "step-00000200" / "variables.npz"
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 1
+    path.write_bytes(bytes(content))
+    assert mirror_folder(run, f"{place.address}/run").newest_step == 100
+    assert restore_run(f"{place.address}/run", tmp_path / "other") == newest_step(tmp_path / "other") == 200
+
+
+def test_a_run_without_its_checkpoints_is_brought_quickly(bucket: Place, tmp_path: Path) -> None:
+    run = save(new_run(tmp_path), 100)
+    mirror_folder(run, f"{bucket.address}/run")
+    before = len(bucket.requests)
+    assert restore_run(f"{bucket.address}/run", tmp_path / "other", checkpoints=False) is None
+    assert not any("step-" in one for one in bucket.requests[before:])
+    expected = {name: content for name, content in files_of(run).items() if not name.startswith("checkpoints/")}
+    assert files_of(tmp_path / "other") == expected
+    before = len(bucket.requests)
+    restore_run(f"{bucket.address}/run", tmp_path / "other", checkpoints=False)
+    assert len(bucket.requests) - before <= 2, "what is the same is not fetched again"
+
+
+def test_hidden_names_of_the_bucket_are_no_files_of_the_run(place: Place, tmp_path: Path) -> None:
+    mirror_folder(save(new_run(tmp_path), 100), f"{place.address}/run")
+    remote.write(f"{place.address}/run/.lease/000001.json", b"{}")
+    restore_run(f"{place.address}/run", tmp_path / "other")
+    assert not (tmp_path / "other" / ".lease").exists()

@@ -38,7 +38,6 @@ class Uploads:
         if self._lease is not None:
             self._run.unsent_path.touch()
             self._thread.start()
-            self.request()
         return self
 
     def __exit__(

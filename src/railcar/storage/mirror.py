@@ -70,15 +70,14 @@ def mirror_folder(local: Path, address: str | Address, *, stop: threading.Event 
     sender = _Sender(place, there, stop)
     with _taking_snapshot(local) as snapshot:
         steps = list_steps(snapshot)
-        for name in steps.values():
-            sender.send_checkpoint(snapshot, f"{CHECKPOINTS}/{name}")
+        sent = [step for step, name in steps.items() if sender.send_checkpoint(snapshot, f"{CHECKPOINTS}/{name}")]
         small = _small_files(local)
         sender.send_files(local, [name for name in small if name not in _LAST_SENT])
         sender.send_files(local, [name for name in small if name == MANIFEST])
         sender.send_files(snapshot, [name for name in _POINTERS if (snapshot / name).is_file()])
     if steps:
         _prune(place, there, set(steps.values()), stop)
-    return Mirrored(sender.n_files, sender.n_bytes, max(steps, default=None))
+    return Mirrored(sender.n_files, sender.n_bytes, max(sent, default=None))
 
 
 def send_files(local: Path, address: str | Address, wanted: Iterable[str]) -> Mirrored:
@@ -144,18 +143,22 @@ class _Sender:
         self.n_files = 0
         self.n_bytes = 0
 
-    def send_checkpoint(self, local: Path, name: str) -> None:
-        """Its files, then `complete.json`; nothing when what is there says the same."""
+    def send_checkpoint(self, local: Path, name: str) -> bool:
+        """Its files, then `complete.json`; nothing when what is there says the same. False for one that is damaged
+        here: what is there may be whole, and stays."""
         sums = _sums_of(local / name)
+        if not _is_intact(local / name, sums):
+            return False
         complete = f"{name}/{COMPLETE}"
         if complete in self._there:
             if _is_whole(self._there, name, sums) and _read_complete(self._place / complete, self._stop) == sums:
-                return
+                return True
             remote.delete_object(self._place / complete, stop=self._stop)
         self.send_files(local, [f"{name}/{file}" for file in sorted(sums)])
         record = {"format": FORMAT, "files": sums}
         remote.write(self._place / complete, json.dumps(record, indent=1).encode(), stop=self._stop)
         self.n_files += 1
+        return True
 
     def send_files(self, local: Path, names: Iterable[str]) -> None:
         """Those that differ, in no order. One that has disappeared is passed over."""
@@ -339,6 +342,15 @@ def _read_parts(address: Address, size: int) -> Iterator[bytes]:
 
 def _sums_of(folder: Path) -> dict[str, FileSum]:
     return {path.name: (path.stat().st_size, hash_file(path)) for path in folder.iterdir() if path.is_file()}
+
+
+def _is_intact(folder: Path, sums: Mapping[str, FileSum]) -> bool:
+    """Whether a checkpoint is what its own checksums say; one without any is damaged."""
+    try:
+        own = json.loads((folder / "checksums.json").read_bytes())
+        return all(name in sums and sums[name][1] == digest for name, digest in own.items())
+    except (FileNotFoundError, ValueError, AttributeError):
+        return False
 
 
 def _restore_file(place: Address, entry: Entry, name: str, local: Path) -> None:

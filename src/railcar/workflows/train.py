@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -11,21 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from railcar.errors import Interrupted, OutputError, RailcarError, TrainingError, UsageError
-from railcar.recipe.load import load_recipe, recipe_to_yaml
+from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
-from railcar.runs.place import Held, RunsPlace, check_place, find_place, hold, open_run, take_up
-from railcar.runs.run_dir import RunDir, now_text, read_json, write_json
+from railcar.runs.place import Held, RunsPlace, check_place, find_place, open_run, take_up
+from railcar.runs.run_dir import RunDir, now_text, read_json
 from railcar.runs.uploads import Uploads
-from railcar.storage.local import write_atomic
 from railcar.training.progress import Reporter, format_seconds
 from railcar.training.tensorflow import quiet_stderr
+from railcar.workflows.begin import begin_run, say_how_to_go_on
 from railcar.workflows.inputs import Input, Overrides, Start, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.local_workers import train_in_processes
 from railcar.workflows.look import Look
-from railcar.workflows.provenance import read_git_commit, read_versions
-from railcar.workflows.recorded import check_same_data, describe_features, write_encoding
+from railcar.workflows.recorded import check_same_data
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
 from railcar.workflows.sending import has_only_to_be_sent, send_finished
 from railcar.workflows.together import abandoning, announce, announce_failure, find_cluster, follow, join
@@ -138,7 +136,7 @@ def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lamb
         replicas = stack.enter_context(abandoning(join(cluster, look))) if cluster else None
         job = _prepare(given, look, stopped, origin, replicas)
         if held is None:
-            held = stack.enter_context(hold(_make_run(job, start.place, origin)))
+            held = begin_run(job, start.place, origin, stack)
         on_run(held.run)
         return _carry_out(job, held, look, stopped)
 
@@ -228,7 +226,7 @@ def _carry_out(job: Job, held: Held, look: Look, stopped: Stopped | None) -> Run
         from railcar.training.callbacks import StopSignals
 
     run = held.run
-    how = f"go on with: railcar train --resume={run.reference}"
+    how = say_how_to_go_on(run)
     with (
         closing(look.reporter(run.log_path)) as reporter,
         StopSignals(how) as signals,
@@ -238,6 +236,7 @@ def _carry_out(job: Job, held: Held, look: Look, stopped: Stopped | None) -> Run
             if stopped:
                 for line in [*stopped.warnings, *go_on(stopped, job.plan.n_steps)]:
                     reporter.warn(line)
+            uploads.request()
             progress = train_steps(job, run, reporter, signals, stopped, uploads.request)
             finished = _finish(job, run, progress, reporter)
         except BaseException as error:
@@ -270,47 +269,6 @@ def _note_end(run: RunDir, error: BaseException, reporter: Reporter) -> None:
     with contextlib.suppress(RailcarError, OSError):
         reporter.log_only(f"{state}: {reason}")
         run.write_manifest({**run.read_manifest(), "state": state, "ended": now_text(), "reason": reason})
-
-
-def _make_run(job: Job, place: RunsPlace, origin: Origin | None) -> RunDir:
-    def fill(unborn: RunDir) -> None:
-        _begin(job, unborn, origin)
-        if place.address:
-            unborn.unsent_path.touch()
-
-    return place.run(RunDir.create(place.folder, job.recipe.name, fill).name)
-
-
-def _begin(job: Job, run: RunDir, origin: Origin | None) -> None:
-    """Write down what the run is about to do."""
-    from railcar.data.splits import write_splits
-    from railcar.models.build import describe_model
-
-    write_atomic(run.recipe_path, recipe_to_yaml(job.recipe, job.reasons).encode())
-    write_json(run.decisions_path, job.decisions())
-    write_splits(job.dataset, run.splits_path)
-    write_encoding(run, job.dataset.features)
-    data = {
-        "source": job.recipe.data.source,
-        "form": job.dataset.form,
-        "label": job.dataset.label,
-        "fingerprint": job.dataset.fingerprint,
-        **describe_features(job.dataset.features),
-        **{f"n_{name}": len(split) for name, split in job.dataset.splits.items()},
-    }
-    about = {
-        "argv": sys.argv,
-        "seed": job.recipe.seed,
-        "versions": read_versions(),
-        "devices": [f"{job.runtime.device.value}: {job.runtime.device.reason}"],
-        "git_commit": read_git_commit(),
-        "data": data,
-        "model": {"layers": describe_model(job.model), "parameters": int(job.model.count_params())},
-        "steps": job.plan.n_steps,
-        "step": 0,
-        **({"origin": origin.note()} if origin else {}),
-    }
-    run.write_manifest({**run.read_manifest(), **about})
 
 
 def train_steps(
