@@ -121,3 +121,14 @@ def test_a_run_in_a_folder_is_not_sent(tmp_path: Path) -> None:
         assert uploads.send_last() == ""
         uploads.finish()
     assert not run.unsent_path.exists()
+
+
+def test_who_has_lost_the_run_sends_nothing_more(google: Place, lease: Lease, tmp_path: Path) -> None:
+    run, warned = make_run(tmp_path, lease), []
+    save(run.path, 1)
+    with Uploads(run, lease, warned.append) as uploads:
+        with hold_lease(lease.address, take_over=True):
+            assert "has taken up this run meanwhile" in uploads.send_last()
+        assert find_newest_step(lease.address) is None
+        with pytest.raises(OutputError, match="has taken up this run meanwhile"):
+            uploads.finish()

@@ -66,6 +66,8 @@ class Lease:
         self._holder = holder
         self._stop = threading.Event()
         self._lost: Holder | None = None
+        self._thread = threading.Thread(target=self._keep, name="railcar-lease", daemon=True)
+        self._thread.start()
 
     def check(self) -> None:
         """Raise `RunError` when another has taken the run since."""
@@ -75,30 +77,31 @@ class Lease:
                 hint="let one of them train: what this one did is in its local folder until the run is taken up here",
             )
 
-    def renew(self) -> None:
+    def renew(self, stop: threading.Event | None = None) -> None:
         """Say again that this process lives, or find out that the run is lost. Raises `DataError`."""
-        newest = find_holder(self.address, stop=self._stop)
+        newest = find_holder(self.address, stop=stop)
         if newest is not None and newest.number > self._holder.number:
             self._lost = newest
             return
-        self._write(replace(self._holder, at=time.time()))
+        self._write(replace(self._holder, at=time.time()), stop)
 
-    def keep(self) -> None:
-        """Renew until `give_up`. A network that is away is no reason to end: whoever sends files will tell."""
+    def _keep(self) -> None:
+        # A network that is away is no reason to end: whoever sends files will tell.
         while not self._stop.wait(RENEW_EVERY_S) and self._lost is None:
             with suppress(DataError):
-                self.renew()
+                self.renew(self._stop)
 
-    def give_up(self) -> None:
-        """End `keep`, and let the next one have the run at once."""
+    def release(self) -> None:
+        """Let the next one have the run at once."""
         self._stop.set()
+        self._thread.join(_RELEASE_WITHIN_S)
         if self._lost is None:
             with suppress(DataError):
-                self._write(replace(self._holder, at=time.time(), is_released=True))
+                # One attempt and no second: it is set.
+                self._write(replace(self._holder, at=time.time(), is_released=True), self._stop)
 
-    def _write(self, holder: Holder) -> None:
-        # Once `_stop` is set, one attempt is made and no second.
-        remote.write(_object(self.address, holder.number), _to_json(holder), stop=self._stop)
+    def _write(self, holder: Holder, stop: threading.Event | None) -> None:
+        remote.write(_object(self.address, holder.number), _to_json(holder), stop=stop)
 
 
 @contextmanager
@@ -106,13 +109,10 @@ def hold_lease(address: Address, *, take_over: bool = False) -> Iterator[Lease]:
     """While entered, no other computer trains the run at `address`. Raises `RunError` when one does, unless
     `take_over` says that it is known to be dead; and what writing to the bucket raises."""
     lease = Lease(address, _take(address, take_over))
-    thread = threading.Thread(target=lease.keep, name="railcar-lease", daemon=True)
-    thread.start()
     try:
         yield lease
     finally:
-        lease.give_up()
-        thread.join(_RELEASE_WITHIN_S)
+        lease.release()
 
 
 def find_holder(address: Address, *, stop: threading.Event | None = None) -> Holder | None:

@@ -87,6 +87,7 @@ class Uploads:
     def _send(self, give_up: threading.Event) -> int | None:
         if self._lease is None:
             return None
+        self._lease.renew(give_up)
         self._lease.check()
         return mirror_folder(self._run.path, self._lease.address, stop=give_up).newest_step
 
