@@ -239,7 +239,8 @@ def _carry_out(job: Job, held: Held, look: Look, stopped: Stopped | None) -> Run
             uploads.request()
             progress = train_steps(job, run, reporter, signals, stopped, uploads.request)
             finished = _finish(job, run, progress, reporter)
-        except BaseException as error:
+        except BaseException as caught:
+            error = signals.explain(caught)
             _note_end(run, error, reporter)
             if (sent := uploads.send_last()) and isinstance(error, RailcarError):
                 error.what = f"{error.what}; {sent}"
@@ -247,6 +248,8 @@ def _carry_out(job: Job, held: Held, look: Look, stopped: Stopped | None) -> Run
                 raise _out_of_memory(job) from error
             if isinstance(error, OutputError):
                 raise OutputError(error.what, hint="; then ".join(filter(None, (error.hint, how)))) from error
+            if error is not caught:
+                raise error from caught
             raise
         uploads.finish()
         return finished
