@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -194,3 +195,22 @@ def test_hidden_names_of_the_bucket_are_no_files_of_the_run(place: Place, tmp_pa
     remote.write(f"{place.address}/run/.lease/000001.json", b"{}")
     restore_run(f"{place.address}/run", tmp_path / "other")
     assert not (tmp_path / "other" / ".lease").exists()
+
+
+def test_no_checkpoint_is_there_before_the_history_that_it_counts_on(
+    bucket: Place, tmp_path: Path, clouds: pytest.MonkeyPatch
+) -> None:
+    clouds.setenv("RAILCAR_RETRY_S", "0")
+    run = save(new_run(tmp_path), 100)
+    n_complete = 0
+    for n_allowed in range(2, 40, 2):
+        address = f"{bucket.address}/run{n_allowed}"
+        bucket.faults.n_allowed = n_allowed
+        with contextlib.suppress(Unreachable):
+            mirror_folder(run, address)
+        bucket.faults.n_allowed = None
+        names = {entry.key.partition(f"run{n_allowed}/")[2] for entry in remote.list_objects(address)}
+        if f"checkpoints/step-00000100/{COMPLETE}" in names:
+            n_complete += 1
+            assert {"metrics.jsonl", "recipe.yaml", "manifest.json"} <= names
+    assert 3 <= n_complete < 19

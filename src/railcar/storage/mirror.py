@@ -3,10 +3,10 @@
 Owns the order of uploads. The bucket has the same names as the folder, so that anybody can look into it. What makes a
 checkpoint exist there is `complete.json`, its last object, with size and SHA-256 of the others:
 
+    ADDRESS/recipe.yaml metrics.jsonl ...      first, each as a whole: a checkpoint counts on the history before it
     ADDRESS/checkpoints/step-00001000/variables.npz state.json checksums.json   then   complete.json
-    ADDRESS/recipe.yaml metrics.jsonl ...                                       replaced, each as a whole
-    ADDRESS/manifest.json best.json last.json                                   after what they speak of
-    old checkpoints                                                             go last, their complete.json first
+    ADDRESS/manifest.json best.json last.json  after what they speak of; the first manifest before the first checkpoint
+    old checkpoints                            go last, their complete.json first
 
 So a kill between any two requests leaves the older complete checkpoint, and files that name no newer one. The folder
 may be written to meanwhile: checkpoints and the pointers to them are sent as they were together at one moment.
@@ -38,7 +38,8 @@ CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 FORMAT = 1
 _POINTERS = ("best.json", "last.json")
-# A run exists once its manifest does; the pointers name checkpoints, which must be there before.
+# A run exists once its manifest does, so it comes after what a run has from its first moment, and before checkpoints
+# that nobody would find. The pointers name checkpoints, which must be there before.
 _LAST_SENT = (MANIFEST, *_POINTERS)
 _LAST_RESTORED = (*_POINTERS, MANIFEST)
 
@@ -70,10 +71,15 @@ def mirror_folder(local: Path, address: str | Address, *, stop: threading.Event 
     sender = _Sender(place, there, stop)
     with _taking_snapshot(local) as snapshot:
         steps = list_steps(snapshot)
-        sent = [step for step, name in steps.items() if sender.send_checkpoint(snapshot, f"{CHECKPOINTS}/{name}")]
         small = _small_files(local)
+        manifest = [name for name in small if name == MANIFEST]
         sender.send_files(local, [name for name in small if name not in _LAST_SENT])
-        sender.send_files(local, [name for name in small if name == MANIFEST])
+        if MANIFEST not in there:
+            sender.send_files(local, manifest)
+        newest_first = sorted(steps.items(), reverse=True)
+        sent = [step for step, name in newest_first if sender.send_checkpoint(snapshot, f"{CHECKPOINTS}/{name}")]
+        if MANIFEST in there:
+            sender.send_files(local, manifest)
         sender.send_files(snapshot, [name for name in _POINTERS if (snapshot / name).is_file()])
     if steps:
         _prune(place, there, set(steps.values()), stop)
