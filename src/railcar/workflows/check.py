@@ -25,6 +25,7 @@ from railcar.data.types import Dataset
 from railcar.errors import DataError, NotFound
 from railcar.recipe.schema import Data, Recipe
 from railcar.storage.archives import is_archive, unpack_archive
+from railcar.storage.fetch import heard_by
 from railcar.storage.images import decode_content, read_header, read_image_file
 from railcar.storage.rows import SUFFIXES, Rows, read_rows
 from railcar.training.progress import Reporter
@@ -61,7 +62,7 @@ def check(
     given = resolve_input(data, overrides)
     recipe = given.recipe
     source = recipe.data.source
-    with closing(Look(quiet, verbose, color).reporter()) as reporter, quiet_stderr():
+    with closing(Look(quiet, verbose, color).reporter()) as reporter, quiet_stderr(), heard_by(reporter.say):
         dataset, refusals = _read_past_refusals(recipe, given.arrays, reporter)
         if dataset is None:
             return Checked(Diagnosis(source, findings=tuple(refuse(error) for error in refusals)), None)

@@ -291,7 +291,7 @@ def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:
     dataset, features, node = job.dataset, job.dataset.features, job.recipe.training
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
     look = describe_look(features)
-    rows = [("run", short_path(run.path))] if run else []
+    rows = [("run", f"{run.address}, here in {run.path}" if run.address else short_path(run.path))] if run else []
     rows.append(("data", f"{short_path(dataset.source)}: {counts}; {look}"))
     rows += [("", note) for note in dataset.notes]
     rows += [("input", line) for line in list_lines(features, job.recipe)]
