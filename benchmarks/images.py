@@ -1,16 +1,20 @@
 """A folder of JPEGs to arrays: railcar's preparing beside Keras, PyTorch, and a bare loop that does nothing else.
 
-    python benchmarks/images.py --archive cifar10-jpeg.tar.gz [--limit 6000] [--sizes 32 224] [--rounds 3]
+    python benchmarks/images.py --archive cifar10-jpeg.tar.gz [--limit 60000] [--sizes 32 224] [--rounds 3]
+                                [--first-step]
 
 The archive holds train/<class>/*.jpg and test/<class>/*.jpg; the sizes are made of it by enlarging. In turns, each in
 a process of its own, from listing the folder to the last image, files in the page cache:
 
-    railcar   reading the folder into the prepared arrays on the disk: with hashes, sums and notes, as a run does it
+    railcar   preparing the folder as a run does it, with hashes, sums and notes: into arrays on the disk, or, where
+              those would not fit (`data.keep`), decoding each image once and keeping where it lies
+    pixels    railcar, with data.keep=pixels: arrays on the disk in any case
     bare      open, read, decode by libjpeg-turbo into one array, a process a core; the files are listed beforehand
     keras     image_dataset_from_directory       torch   DataLoader, Pillow, a worker a core
 
-Starting Python and importing count for nobody. The table has the median of the rounds and, as the ratio, the median of
-the peer's time over railcar's in the same round. Not part of the tests.
+With `--first-step` from the start of each process, imports and all, until the first step of a small network is done.
+Else starting Python and importing count for nobody. The table has the median of the rounds and, as the ratio, the
+median of the peer's time over railcar's in the same round. Not part of the tests.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -63,17 +68,35 @@ def write_enlarged(source: Path, path: Path, size: int) -> None:
             image.resize((size, size), Image.Resampling.BICUBIC).save(path, quality=QUALITY)
 
 
-def prepare(folder: Path) -> dict[str, Any]:
+def prepare(folder: Path, keep: str) -> dict[str, Any]:
     """railcar's own, into a cache of its own."""
     from railcar.data.prepare import prepare_source
     from railcar.data.types import ReadOptions
+    from railcar.workflows.data import measure_room
 
     with tempfile.TemporaryDirectory(dir=folder.parent) as cache:
         os.environ["RAILCAR_CACHE"] = cache
         started = time.perf_counter()
-        prepared = prepare_source(str(folder), ReadOptions())
+        prepared = prepare_source(str(folder), ReadOptions(keep=keep, room=measure_room()))
         seconds = time.perf_counter() - started
         return {"n": sum(map(len, prepared.sides.values())), "seconds": seconds}
+
+
+def train_a_step(folder: Path) -> dict[str, Any]:
+    """A run of railcar into a cache of its own, stopped when its first row is written."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        words = ["train", str(folder), "--set", "training.log_every=1", "--set", "training.epochs=1"]
+        environment = {**os.environ, "RAILCAR_CACHE": f"{scratch}/cache", "RAILCAR_RUNS": f"{scratch}/runs"}
+        command = [sys.executable, "-m", "railcar", *words, "--quiet"]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not any(Path(scratch).glob("runs/*/metrics.jsonl")):
+            time.sleep(0.01)
+        at = time.time()
+        if process.poll() is not None:
+            raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}")
+        process.kill()
+        process.wait()
+        return {"n": 1, "at": at}
 
 
 def loop_bare(folder: Path, size: int) -> dict[str, Any]:
@@ -109,26 +132,38 @@ def decode_part(files: list[str], size: int, barrier: Any) -> None:
 def measure(folder: Path, size: int, options: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of each round by reader."""
     own = [sys.executable, __file__, "--size", str(size)]
-    commands = {"railcar": [*own, "--read", "railcar", str(folder)], "bare": [*own, "--read", "bare", str(folder)]}
+    ways = ("first-step",) if options.first_step else ("auto", "pixels", "bare")
+    names = {"auto": "railcar", "first-step": "railcar"}
+    commands = {names.get(way, way): [*own, "--read", way, str(folder)] for way in ways}
     for name, program in (("keras", "keras_folder"), ("torch", "torchimages_folder")):
         if name not in options.skip:
             python = find_python(program.partition("_")[0], options.env_dir)
             commands[name] = [str(python), str(PEERS / f"{program}.py"), str(folder), "--size", str(size)]
+            commands[name] += ["--first-step"] if options.first_step else []
     times: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(options.rounds + 1):
         for name, command in commands.items():
+            began = time.time()
             found = run_json(command, environment={"TF_CPP_MIN_LOG_LEVEL": "3"})
-            if found["n"] != options.limit:
+            if not options.first_step and found["n"] != options.limit:
                 raise SystemExit(f"{name} read {found['n']:,} images of {options.limit:,}")
             if number:  # the first round fills the page cache
-                times[name].append(found["seconds"])
+                times[name].append(found["at"] - began if options.first_step else found["seconds"])
     return times
+
+
+def read_once(options: argparse.Namespace) -> dict[str, Any]:
+    if options.read == "first-step":
+        return train_a_step(options.folder)
+    if options.read == "bare":
+        return loop_bare(options.folder, options.size)
+    return prepare(options.folder, options.read)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("--read", choices=("railcar", "bare"), help=argparse.SUPPRESS)
+    parser.add_argument("--read", choices=("auto", "pixels", "bare", "first-step"), help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--archive", type=Path, help="cifar10-jpeg.tar.gz")
     parser.add_argument("--limit", type=int, default=60_000)
@@ -137,14 +172,11 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "railcar-images")
     parser.add_argument("--env-dir", type=Path, default=DEFAULT_DIR)
     parser.add_argument("--skip", nargs="*", default=[], choices=("keras", "torch"))
+    parser.add_argument("--first-step", action="store_true", help="time to the first step of a training")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.read:
-        print(
-            json.dumps(
-                prepare(options.folder) if options.read == "railcar" else loop_bare(options.folder, options.size)
-            )
-        )
+        print(json.dumps(read_once(options)))
         return
     if options.archive is None:
         parser.error("--archive is needed")

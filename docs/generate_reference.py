@@ -1,4 +1,5 @@
-"""Writes docs/reference/ from the code: commands from click, recipe keys from the schema, Python from docstrings.
+"""Writes docs/reference/ from the code: commands from click, recipe keys from the schema, Python from docstrings, bad
+inputs from the table of their tests.
 
     python docs/generate_reference.py            write the pages
     python docs/generate_reference.py --check    write nothing; exit status 1, naming each page that is not fresh
@@ -226,7 +227,23 @@ def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
     return f"{words} = {ast.unparse(default)}" if argument.annotation else f"{words}={ast.unparse(default)}"
 
 
-PAGES = {"commands.md": write_commands, "recipe.md": write_recipe, "api.md": write_api}
+# ---- bad inputs
+
+
+def write_bad_inputs() -> str:
+    """The page of what bad data gets, from the table that the tests run."""
+    sys.path.insert(0, str(FOLDER.parent.parent))
+    from tests.bad_inputs.page import write_page
+
+    return write_page()
+
+
+PAGES = {
+    "commands.md": write_commands,
+    "recipe.md": write_recipe,
+    "api.md": write_api,
+    "bad-inputs.md": write_bad_inputs,
+}
 
 
 def main(arguments: list[str]) -> int:

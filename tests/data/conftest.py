@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.places import bucket, clouds, google_endpoint, s3_endpoint
+from tests.places import bucket, clouds, google_endpoint, s3, s3_endpoint
 
-__all__ = ["bucket", "clouds", "google_endpoint", "s3_endpoint"]
+__all__ = ["bucket", "clouds", "google_endpoint", "s3", "s3_endpoint"]
 
 
 def make_digits(n: int, *, seed: int = 0, n_classes: int = 3, size: int = 4) -> tuple[NDArray, NDArray]:

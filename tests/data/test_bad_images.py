@@ -45,8 +45,8 @@ def break_checksum(png: bytes) -> bytes:
 
 SKIPPED = {
     "1, empty": ("cat/x.jpg", b"", "an empty file"),
-    "2, JPEG cut in half": ("cat/x.jpg", encode()[: len(encode()) // 2], "image file is truncated"),
-    "3, JPEG without its last bytes": ("cat/x.jpg", encode()[:-2], "image file is truncated"),
+    "2, JPEG cut in half": ("cat/x.jpg", encode()[: len(encode()) // 2], "cut off: its end is missing"),
+    "3, JPEG without its last bytes": ("cat/x.jpg", encode()[:-2], "cut off: its end is missing"),
     "4, truncated PNG": ("cat/x.png", encode("PNG")[:900], "cut off in or after its 'IDAT' chunk"),
     "4, PNG without its last chunk": ("cat/x.png", encode("PNG")[:-12], "cut off in or after its 'IDAT' chunk"),
     "5, PNG with a wrong checksum": (
@@ -59,10 +59,10 @@ SKIPPED = {
     "6, a pointer": ("cat/x.jpg", b"version https://git-lfs.github.com/spec/v1\n", "a git-LFS pointer"),
     "6, HEIC": ("cat/x.jpg", b"\0\0\0\x18ftypheic\0\0\0\0", "'heic' (HEIC, AVIF and videos are not"),
     "a header and nothing else": ("cat/x.jpg", encode()[:20], "damaged: its header cannot be read"),
-    "truncated GIF": ("cat/x.gif", encode("GIF")[:1500], "truncated"),
+    "truncated GIF": ("cat/x.gif", encode("GIF")[:1500], "cut off: its end is missing"),
     "truncated TIFF": ("cat/x.tif", encode("TIFF")[:3000], ""),
     "truncated WebP": ("cat/x.webp", encode("WEBP")[:300], ""),
-    "truncated BMP": ("cat/x.bmp", encode("BMP")[:3000], "truncated"),
+    "truncated BMP": ("cat/x.bmp", encode("BMP")[:3000], "cut off: its end is missing"),
 }
 
 
@@ -233,7 +233,7 @@ def test_25_a_name_that_is_not_utf8_is_skipped(make: SimpleNamespace, tmp_path: 
     name = os.fsdecode(b"caf\xe9.png")
     make.image(tmp_path / "cat" / name)
     raw = read_image_folder(tmp_path, ReadOptions(max_bad=0.2))
-    assert r"skipped 1 unreadable: cat/caf\udce9.png: its name is not UTF-8" in raw.warnings
+    assert r"skipped 1 unreadable: cat/caf\xe9.png: its name is not UTF-8" in raw.warnings
     assert len(open_dataset(str(tmp_path), max_bad=0.2).splits["train"]) == 10
     (tmp_path / os.fsdecode(b"\xe9mu")).mkdir()
     with pytest.raises(DataError, match="the name of this class is not UTF-8"):

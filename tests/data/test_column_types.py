@@ -201,6 +201,7 @@ def test_a_numeric_target_refuses_what_is_no_number(tmp_path: Path, cell: str, m
         read_target(table(tmp_path, ["1.5", "2", cell, "x"]), "a")
 
     assert caught.value.what == f"{tmp_path / 'data.csv'}: line 4: column 'a': {message}"
+    assert "leave the cell empty" not in caught.value.hint  # a target must be there
 
 
 def test_a_numeric_target_is_float64(tmp_path: Path) -> None:

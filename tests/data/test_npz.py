@@ -3,9 +3,11 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from railcar.data.sources.npz import read_npz
 from railcar.errors import DataError
@@ -124,6 +126,46 @@ def test_a_single_array_named_npz_is_refused_with_its_form(tmp_path: Path) -> No
         np.save(file, IMAGES)
     with pytest.raises(DataError, match="a single array"):
         read_npz(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_rows_of_a_label_and_its_pixels_are_read_from_a_single_array(
+    make: SimpleNamespace, tmp_path: Path, n_channels: int, dtype: type
+) -> None:
+    images, labels = make.digits(30, size=12)
+    flat = np.repeat(images.reshape(30, -1), n_channels, axis=1)
+    np.save(tmp_path / "set.npy", np.concatenate([labels[:, None], flat], axis=1).astype(dtype))
+    (tmp_path / "set.npz").write_bytes((tmp_path / "set.npy").read_bytes())
+    plain, misnamed = read_npz(tmp_path / "set.npy"), read_npz(tmp_path / "set.npz")
+
+    assert plain.sides["train"].images.shape == (30, 12, 12, n_channels)
+    np.testing.assert_array_equal(plain.sides["train"].images.reshape(30, -1), flat)
+    np.testing.assert_array_equal(plain.sides["train"].labels, labels)
+    assert plain.warnings == (
+        f"set.npy: a single array (.npy): each row is read as a label and {flat.shape[1]} pixels",
+    )
+    assert "though its name says .npz" in misnamed.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.full((9, 65), 0.5),
+        np.full((9, 65), -1),
+        np.full((9, 65), np.nan),
+        np.zeros((9, 64)),
+        np.zeros((9, 50)),
+        np.zeros((0, 65)),
+        np.array(7),
+        np.full((9, 65), "x"),
+    ],
+    ids=["fractions", "negative", "nan", "no square", "few", "empty", "one value", "words"],
+)
+def test_a_single_array_without_labels_is_refused_with_its_shape(tmp_path: Path, array: NDArray[Any]) -> None:
+    np.save(tmp_path / "set.npy", array)
+    with pytest.raises(DataError, match=r"set\.npy: a single array \(\.npy\) of shape .*, without labels"):
+        read_npz(tmp_path / "set.npy")
 
 
 def test_labels_that_no_integer_holds_are_refused(make: SimpleNamespace, tmp_path: Path) -> None:

@@ -86,3 +86,11 @@ def test_an_image_under_two_labels_is_told(tmp_path: Path):
     images[7], labels[7] = images[3], (labels[3] + 1) % 3
     notes = open_dataset(write(tmp_path, images, labels)).notes
     assert "one image is there under two labels: train/3 (0) and train/7 (1)" in notes[-1]
+
+
+def test_an_image_under_two_labels_is_told_on_a_side_that_is_held_out_too(tmp_path: Path):
+    images, labels = make_images(60)
+    images[50], labels[50] = images[45], (labels[45] + 1) % 3
+    source = write(tmp_path, images[:40], labels[:40], x_test=images[40:], y_test=labels[40:])
+    notes = open_dataset(source).notes
+    assert "one image is there under two labels: test/5 (0) and test/10 (1)" in notes

@@ -155,7 +155,7 @@ def test_requests_are_under_way_ahead_of_what_is_taken(s3: Place) -> None:
 
 def test_a_pack_of_a_newer_form_or_of_something_else_is_refused(tmp_path: Path) -> None:
     for about, words in (
-        ({"format": "railcar-shards", "version": 2}, "version 2"),
+        ({"format": "railcar-shards", "version": 3}, "version 3"),
         ({"format": "other"}, "not the mani"),
     ):
         (tmp_path / MANIFEST).write_text(json.dumps(about))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.decoding import EncodedImages
 from railcar.data.findings import Example
 from railcar.data.fingerprint import hash_examples
 from railcar.data.types import Dataset
@@ -65,6 +66,8 @@ class Case:
         return np.concatenate(parts)
 
     def _hash(self, whole: Any) -> NDArray[np.uint64]:
+        if isinstance(whole, EncodedImages):
+            return np.asarray(whole.hashes)
         if isinstance(whole, np.ndarray):
             return hash_examples(whole)
         from railcar.data.sources.rows import hash_rows

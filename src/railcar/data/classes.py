@@ -44,7 +44,7 @@ def check_classes(class_names: tuple[str, ...], *, where: str) -> None:
     """Raise `DataError` unless there are two classes at least."""
     if len(class_names) < 2:
         only = f"is only the class {class_names[0]!r}" if class_names else "are no examples"
-        raise DataError(f"{where}: there {only}", hint="a classifier needs examples of at least two classes")
+        raise DataError(f"{where}: there {only}", hint="add examples of another class: a classifier needs two at least")
 
 
 def list_names(names: tuple[str, ...]) -> str:

@@ -86,7 +86,7 @@ def read_target(rows: Rows, label: str) -> pl.Series:
             raise DataError(
                 f"{rows.place(row)}: column {label!r}: no label", hint="fill it in, or remove that row from the file"
             )
-        raise explain_cell(rows.frame[label], row, column, rows.place)
+        raise explain_cell(rows.frame[label], row, column, rows.place, is_target=True)
     return values
 
 

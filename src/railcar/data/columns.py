@@ -168,8 +168,9 @@ def choose_task(labels: pl.Series, kind: str, asked: str | None) -> tuple[str, s
     if present.dtype == pl.Boolean:
         return "classification", "the labels are true and false"
     numbers = present.cast(pl.Float64, strict=False)
-    if numbers.null_count() > 0.05 * n or (numbers.null_count() and n_distinct <= MAX_CLASSES):
-        return "classification", f"the labels are words: {n_distinct:,} different ones"
+    if n == 0 or numbers.null_count() > 0.05 * n or (numbers.null_count() and n_distinct <= MAX_CLASSES):
+        n_words = labels.drop_nulls().n_unique()  # as labels, NA and null are words like any other
+        return "classification", f"the labels are words: {n_words:,} different ones"
     if _has_fractions(numbers.drop_nulls()):
         return "regression", f"the labels are numbers with fractions ({n_distinct:,} different ones)"
     if n_distinct <= SURE_NUMERIC_CLASSES or (n_distinct <= MAX_NUMERIC_CLASSES and n >= 2 * n_distinct):

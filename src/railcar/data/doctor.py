@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.case import MAX_NAMED, Case, NameExample
+from railcar.data.decoding import EncodedImages
 from railcar.data.findings import Diagnosis, Finding, Suspect, sort_findings
 from railcar.data.giveaways import find_giveaways
 from railcar.data.noise import (
@@ -53,7 +54,7 @@ _REMARKABLE = (
 _SAID_BETTER = ("may give the label away", "the same image is in", "the same text is in", "the same row is in")
 _SAID_BETTER += (
     "there under two labels",
-    "look nearly like one in",
+    "nearly like one in",
 )
 
 
@@ -289,7 +290,7 @@ def _describe_chosen(case: Case, chosen: NDArray[np.int64]) -> NDArray[np.float3
     return np.concatenate(parts)
 
 
-def _describe_images(images: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _describe_images(images: NDArray[Any] | EncodedImages, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """`describe_images` of some rows, a few at a time: all of them may be more than fits into memory."""
     step = max(1, (1 << 26) // max(1, int(np.prod(images.shape[1:]))))
     blocks = [describe_images(np.asarray(images[rows[i : i + step]])) for i in range(0, max(len(rows), 1), step)]

@@ -11,10 +11,15 @@ without its local mean: plain figures (digits) are alike as a whole, but not in 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from railcar.data.decoding import EncodedImages
+
+Images = Union[NDArray[np.uint8], "EncodedImages"]
 N_PLACES = 9
 N_BITS = 128
 # The copies that are compared have 24 x 24 places; they match when the correlation of their detail is at least this. Of
@@ -58,9 +63,7 @@ def find_conflicts(hashes: NDArray[np.uint64], labels: NDArray[np.int32]) -> lis
     return sorted(groups, key=lambda group: int(group[0]))
 
 
-def find_near(
-    images_a: NDArray[np.uint8], images_b: NDArray[np.uint8] | None = None, limit: int = 8
-) -> NDArray[np.int64]:
+def find_near(images_a: Images, images_b: Images | None = None, limit: int = 8) -> NDArray[np.int64]:
     """int64 [k, 2]: rows of a and of b (without b: two rows of a, the lower first) that show nearly the same, sorted;
     those that are the same among them.
 
@@ -90,7 +93,7 @@ def _match(fine_a: NDArray[np.uint8], fine_b: NDArray[np.uint8], pairs: NDArray[
     return matched
 
 
-def _describe(images: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.bool_]]:
+def _describe(images: Images) -> tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.bool_]]:
     """Of each image: 128 bits, uint8 [n, 24, 24] of gray places, and whether it is blank."""
     n, height, width, channels = images.shape
     step_y, step_x = max(1, height // _MAX_LENGTH), max(1, width // _MAX_LENGTH)
@@ -102,7 +105,7 @@ def _describe(images: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.
     n_rows = max(1, BLOCK_BYTES // (4 * height * width * channels // (step_y * step_x) + 1))
     for start in range(0, n, n_rows):
         rows = slice(start, min(start + n_rows, n))
-        gray = images[rows, ::step_y, ::step_x].astype(np.float32)
+        gray = images[rows][:, ::step_y, ::step_x].astype(np.float32)
         gray = gray[..., 0] if channels == 1 else gray @ np.full(channels, 1.0 / channels, np.float32)
         small = coarse[0] @ gray @ coarse[1]
         right = small[:, :-1, 1:] > small[:, :-1, :-1] + MIN_STEP

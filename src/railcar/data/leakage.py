@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.decoding import EncodedImages
 from railcar.data.duplicates import find_conflicts, find_exact
 from railcar.data.near_pairs import find_near_once
 from railcar.data.types import Prepared, RawSplit, Split
@@ -43,25 +44,33 @@ def check_leakage(
                 hint=f"remove it from one of them, or set data.allow_leakage to true: what is measured on {second} "
                 "is then too good",
             )
-        notes.append(f"{what}; {n:,} of the {len(splits[second]):,} {second} examples are known from {first}")
-    return [*notes, *_find_conflicts(prepared, splits["train"], hashes["train"])]
+        verb = "is" if n == 1 else "are"
+        notes.append(f"{what}; {n:,} of the {len(splits[second]):,} {second} examples {verb} known from {first}")
+    for name, split in splits.items():
+        notes += _find_conflicts(prepared, split, hashes[name])
+    return notes
 
 
 def find_near_pairs(sides: Mapping[str, RawSplit], folder: Path | None = None) -> list[str]:
     """Notes on images that show nearly the same on two sides which the source itself has. Looked for when the source is
-    prepared, where there are not too many pixels for that, and kept in `folder`, that of the prepared data."""
+    prepared, where they are decoded and there are not too many pixels for that, and kept in `folder`, that of the
+    prepared data."""
     notes = []
-    if sum(side.images.nbytes for side in sides.values()) > MAX_COMPARED_BYTES:
+    images = [side.images for side in sides.values()]
+    if sum(one.nbytes for one in images) > MAX_COMPARED_BYTES or any(isinstance(one, EncodedImages) for one in images):
         return notes
     for first, second in combinations([name for name in ("train", "validation", "test") if name in sides], 2):
         here, there = sides[first], sides[second]
-        pairs = find_near_once(folder, (first, second), here.images, there.images)
+        first_images, second_images = np.asarray(here.images), np.asarray(there.images)
+        pairs = find_near_once(folder, (first, second), first_images, second_images)
         # those that are the same are told by `check_leakage`
-        pairs = pairs[[not np.array_equal(here.images[a], there.images[b]) for a, b in pairs.tolist()]]
+        pairs = pairs[[not np.array_equal(first_images[a], second_images[b]) for a, b in pairs.tolist()]]
         if len(pairs):
             named = f"{_name(here, int(pairs[0, 0]))} and {_name(there, int(pairs[0, 1]))}"
             n = len(np.unique(pairs[:, 1]))
-            notes.append(f"{n:,} of the {len(there.labels):,} {second} images look nearly like one in {first}: {named}")
+            verb = "looks" if n == 1 else "look"
+            told = f"{n:,} of the {len(there.labels):,} {second} images {verb} nearly like one in {first}"
+            notes.append(f"{told}: {named}")
     return notes
 
 
@@ -69,16 +78,16 @@ def _name(side: RawSplit, row: int) -> str:
     return f"{side.ids}/{row}" if isinstance(side.ids, str) else side.ids[row]
 
 
-def _find_conflicts(prepared: Prepared, train: Split, hashes: NDArray[np.uint64]) -> list[str]:
+def _find_conflicts(prepared: Prepared, split: Split, hashes: NDArray[np.uint64]) -> list[str]:
     if not prepared.class_names:
         return []
-    labels = train.label_array()
+    labels = split.label_array()
     pairs = find_conflicts(hashes, labels)
     if not pairs:
         return []
     first = int(pairs[0][0])
     second = next(int(row) for row in pairs[0] if labels[row] != labels[first])
-    names = [f"{train.id_of(row)} ({prepared.class_names[labels[row]]})" for row in (first, second)]
+    names = [f"{split.id_of(row)} ({prepared.class_names[labels[row]]})" for row in (first, second)]
     noun = {"image": "image", "text": "text", "table": "row"}[prepared.kind]
     what = f"one {noun} is there" if len(pairs) == 1 else f"{len(pairs):,} {noun}s are there"
     return [f"{what} under two labels: {' and '.join(names)}"]

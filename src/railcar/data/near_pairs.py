@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.data.duplicates import find_near
+from railcar.data.duplicates import Images, find_near
 from railcar.errors import OutputError
 from railcar.storage.local import write_atomic
 
@@ -22,7 +22,7 @@ _VERSION = 1
 
 
 def find_near_once(
-    folder: Path | None, names: tuple[str, str], images: NDArray[np.uint8], others: NDArray[np.uint8] | None = None
+    folder: Path | None, names: tuple[str, str], images: Images, others: Images | None = None
 ) -> NDArray[np.int64]:
     """What `find_near` says of two sides of these `names`, or (without `others`) of one: int64 [k, 2]. Read from
     `folder`, that of the prepared data, if it was found before; else kept there if it can be. Without a folder found
@@ -42,7 +42,7 @@ def find_near_once(
     return pairs
 
 
-def find_side_file(images: NDArray[np.uint8]) -> tuple[Path, str] | None:
+def find_side_file(images: Images) -> tuple[Path, str] | None:
     """The folder and the side that prepared images are mapped from; None of images in memory."""
     if not isinstance(images, np.memmap) or images.filename is None:
         return None

@@ -5,17 +5,20 @@ Owns the order of examples and reading ahead. Keeps no state between calls, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.augment import Augmentation, Draws
+from railcar.data.decoding import EncodedImages
 from railcar.data.types import Split
 
+T = TypeVar("T")
 DTYPES = {"image": "uint8", "text": "int32", "table": "float32"}
 """What networks of each kind take."""
 
@@ -62,8 +65,7 @@ class Batches:
         self.augmentation = augmentation
         self.rows_only = rows_only
         self.part = part
-        # A plain view of the memory map: taking rows of np.memmap itself costs a wrapper object for each call.
-        self._inputs = np.asarray(split.inputs)
+        self._inputs = _view(split.inputs)
         self._labels = np.asarray(split.labels)
         self._orders: dict[int, NDArray[np.int64]] = {}
 
@@ -83,7 +85,7 @@ class Batches:
             draws = Draws(draws.transforms[:, self.part], draws.boxes[:, self.part])
         rows = rows[:, self.part]
         labels = np.take(self._labels, rows)
-        inputs = rows.astype(np.int32) if self.rows_only else np.take(self._inputs, rows, axis=0)
+        inputs = rows.astype(np.int32) if self.rows_only else _take(self._inputs, rows)
         return Chunk(first_step, inputs, labels, draws)
 
     def _rows(self, first_step: int, n_steps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -118,10 +120,26 @@ def prefetch(batches: Batches, plan: Iterable[tuple[int, int]]) -> Iterator[Chun
 
     An error in reading is raised where the chunk was due. Closing the iterator ends its thread.
     """
+    return _read_ahead(partial(batches.chunk, first_step, n_steps) for first_step, n_steps in plan)
+
+
+def iterate(split: Split, batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Every example once, in the split's order: inputs [b, ...] as the network takes them and labels [b]; the last
+    batch may be short. The next one is read while one is used."""
+    inputs, labels = _view(split.inputs), np.asarray(split.labels)
+
+    def read(start: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        rows = split.rows[start : start + batch_size]
+        return _take(inputs, rows), np.take(labels, rows)
+
+    return _read_ahead(partial(read, start) for start in range(0, len(split), batch_size))
+
+
+def _read_ahead(reads: Iterable[Callable[[], T]]) -> Iterator[T]:
     with ThreadPoolExecutor(1, thread_name_prefix="railcar-read") as reader:
         waiting = None
-        for first_step, n_steps in plan:
-            following = reader.submit(batches.chunk, first_step, n_steps)
+        for read in reads:
+            following = reader.submit(read)
             if waiting is not None:
                 yield waiting.result()
             waiting = following
@@ -129,10 +147,11 @@ def prefetch(batches: Batches, plan: Iterable[tuple[int, int]]) -> Iterator[Chun
             yield waiting.result()
 
 
-def iterate(split: Split, batch_size: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Every example once, in the split's order: inputs [b, ...] as the network takes them and labels [b]; the last
-    batch may be short."""
-    inputs, labels = np.asarray(split.inputs), np.asarray(split.labels)
-    for start in range(0, len(split), batch_size):
-        rows = split.rows[start : start + batch_size]
-        yield np.take(inputs, rows, axis=0), np.take(labels, rows)
+def _view(inputs: NDArray[Any] | EncodedImages) -> NDArray[Any] | EncodedImages:
+    """A plain view of a memory map: taking rows of np.memmap itself costs a wrapper object for each call."""
+    return np.asarray(inputs) if isinstance(inputs, np.ndarray) else inputs
+
+
+def _take(inputs: NDArray[Any] | EncodedImages, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """[*rows.shape, ...]: `inputs` of these rows, of any shape."""
+    return np.take(inputs, rows, axis=0) if isinstance(inputs, np.ndarray) else inputs[rows]

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
-from railcar.data.fingerprint import count_summed, fingerprint_content, hash_examples, mean_and_std
+from railcar.data.fingerprint import count_summed, fingerprint_content, hash_examples, mean_and_std, sum_pixels
 from railcar.data.leakage import find_near_pairs
 from railcar.data.selection import Selection, select_classes
+from railcar.data.sources import shards
 from railcar.data.splits import Share, split_sides
-from railcar.data.store import FORMAT, open_prepared, write_prepared
+from railcar.data.store import FORMAT, are_files_there, open_prepared, write_prepared
 from railcar.data.types import (
     Dataset,
     Features,
@@ -40,7 +41,11 @@ from railcar.data.types import (
 )
 from railcar.errors import DataError
 from railcar.registry import DATASETS
+from railcar.storage.address import is_remote
 from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder
+
+# Images that tell the mean and the deviation of their pixels at the least.
+N_TELLING = 1_000
 
 
 def open_dataset(
@@ -173,7 +178,7 @@ def _told_of(prepared: Prepared, options: ReadOptions) -> ReadOptions:
         return replace(
             options, label=prepared.label, kind=prepared.kind, task=prepared.task, known=prepared.columns, group=None
         )
-    _, height, width, _ = np.asarray(prepared.sides["train"].inputs).shape
+    height, width = tuple[int, ...](prepared.sides["train"].inputs.shape)[1:3]
     return replace(options, kind="image", image_size=options.image_size or (height, width))
 
 
@@ -182,7 +187,11 @@ def _describe_images(prepared: Prepared, train: Split) -> Features:
     sums = prepared.sides["train"].sums
     if sums is None:
         raise DataError(f"{prepared.path}: prepared data is damaged", hint="remove the folder and try again")
-    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], count_summed(height, width))
+    known = sums if len(train) == len(sums) else sums[train.rows]
+    known = known[known[:, 0, 0] >= 0]
+    if len(known) < min(len(train), N_TELLING):  # few of very many are trained on
+        known = sum_pixels(np.asarray(train.inputs[train.rows[:: max(1, len(train) // N_TELLING)]]))
+    mean, std = mean_and_std(known, count_summed(height, width))
     return Features("image", (height, width, channels), prepared.class_names, mean, std)
 
 
@@ -195,6 +204,18 @@ def _describe_rows(prepared: Prepared) -> Features:
 
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
     """Open what is prepared of `source`, or read it and prepare it. A source whose files changed is read again."""
+    asked = (
+        options.image_size,
+        options.max_bad,
+        options.label,
+        options.kind,
+        options.task,
+        options.group,
+        options.keep,
+    )
+    if options.may_stream and source not in DATASETS and is_remote(source) and (pack := shards.find_stream(source)):
+        key = _key(["stream", source, pack.manifest.index.sha256, *asked])
+        return _reuse_or_build(key, "shards", lambda told: shards.read_stream(pack, source, told), options, ())
     with _explain_read_errors(source):
         path = locate(source, options.progress)
         form_name, reason = detect_form(path)
@@ -203,7 +224,6 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
         stats = [(file, _stat(file)) for file in form.list_files(path)]
     seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     notes = () if source in DATASETS else (reason,)
-    asked = (options.image_size, options.max_bad, options.label, options.kind, options.task, options.group)
     key = _key([form_name, str(path.resolve()), seen, *asked, *_describe_columns(options)])
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, notes)
 
@@ -228,7 +248,7 @@ def _key(parts: list[Any]) -> str:
 
 def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes: tuple[str, ...]) -> Prepared:
     target = cache_dir() / "prepared" / key
-    if prepared := open_prepared(target):
+    if (prepared := open_prepared(target)) and are_files_there(prepared):
         return prepared
     if target.exists():
         remove_folder(target)
@@ -278,10 +298,9 @@ def _resize(raw: RawData, image_size: tuple[int, int]) -> RawData:
     from railcar.layers.images import resize_images
 
     def resize_side(split: RawSplit) -> RawSplit:
-        blocks = [
-            np.asarray(resize_images(split.images[i : i + 1024], image_size)) for i in range(0, len(split.images), 1024)
-        ]
-        hashes = hash_examples(split.images) if split.hashes is None else split.hashes
+        images = np.asarray(split.images)
+        blocks = [np.asarray(resize_images(images[i : i + 1024], image_size)) for i in range(0, len(images), 1024)]
+        hashes = hash_examples(images) if split.hashes is None else split.hashes
         return RawSplit(np.concatenate(blocks), split.labels, split.ids, hashes)
 
     sides = {name: resize_side(split) for name, split in raw.sides.items()}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.case import Case
-from railcar.data.duplicates import find_conflicts, find_exact, find_near
+from railcar.data.duplicates import Images, find_conflicts, find_exact, find_near
 from railcar.data.findings import Finding, Level
 from railcar.data.near_pairs import find_near_once, find_side_file
 
@@ -87,7 +87,7 @@ def _find_near_images(case: Case) -> NDArray[np.int64]:
     return np.sort(pairs[(pairs >= 0).all(axis=1)], axis=1)
 
 
-def _find_near_of_two(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _find_near_of_two(images: Images, others: Images) -> NDArray[np.int64]:
     """Of two arrays, or of one that is given twice; kept where both are sides of one prepared source."""
     here, there = find_side_file(images), find_side_file(others)
     others_or_none = None if others is images else others

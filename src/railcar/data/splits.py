@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.decoding import EncodedImages
 from railcar.data.fingerprint import mix
 from railcar.data.leakage import check_leakage
 from railcar.data.selection import Selection, select_rows
@@ -151,7 +152,7 @@ def _is_low(position: NDArray[np.float64], fraction: float) -> NDArray[np.bool_]
 
 
 def _part(name: str, side: PreparedSide, rows: NDArray[np.int64]) -> Split:
-    if isinstance(side.inputs, np.ndarray):
+    if isinstance(side.inputs, np.ndarray | EncodedImages):
         return Split(name, side.inputs, side.labels, rows, side.ids)
     return Split(name, np.empty((len(side), 0)), side.labels, rows, side.ids, side.inputs)
 

@@ -15,11 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.decoding import EncodedImages, Files, PixelStore
 from railcar.data.fingerprint import fingerprint_content, hash_examples, sum_pixels
 from railcar.data.types import Prepared, PreparedSide, RawData, RawRows
 
-FORMAT = 4
+FORMAT = 5
 INDEX = "prepared.json"
+# Of images that stay encoded: where each one is.
+FILE_NAMES, FILE_PLACES = "names", "places"
+# Of those that are decoded once: which are.
+FILLED = "filled.npy"
 
 
 def write_prepared(raw: RawData | RawRows, folder: Path, notes: tuple[str, ...]) -> None:
@@ -31,6 +36,10 @@ def write_prepared(raw: RawData | RawRows, folder: Path, notes: tuple[str, ...])
         else:
             content[name] = _write_images(raw, name, folder)
         sides[name] = {"n": len(split.labels), "ids": split.ids if isinstance(split.ids, str) else None}
+        if isinstance(raw, RawData):
+            images = raw.sides[name].images
+            stream = images.stream if isinstance(images, EncodedImages) else None
+            sides[name] |= {"image_shape": images.shape[1:], "stream": str(stream.place) if stream else None}
         if not isinstance(split.ids, str):
             (folder / f"{name}.ids.json").write_text(json.dumps(list(split.ids)), encoding="utf-8")
     index = {
@@ -48,12 +57,19 @@ def write_prepared(raw: RawData | RawRows, folder: Path, notes: tuple[str, ...])
 
 def _write_images(raw: RawData, name: str, folder: Path) -> tuple[Any, ...]:
     split = raw.sides[name]
-    hashes = hash_examples(split.images) if split.hashes is None else split.hashes
-    sums = sum_pixels(split.images) if split.sums is None else split.sums
-    arrays = {"images": split.images, "labels": split.labels, "hashes": hashes, "sums": sums}
+    images = split.images
+    hashes = hash_examples(np.asarray(images)) if split.hashes is None else split.hashes
+    sums = sum_pixels(np.asarray(images)) if split.sums is None else split.sums
+    arrays = {"labels": split.labels, "hashes": hashes, "sums": sums}
+    if isinstance(images, EncodedImages):
+        arrays |= {FILE_NAMES: images.files.names, FILE_PLACES: images.files.places}
+        if images.store:
+            np.save(folder / f"{name}.{FILLED}", np.zeros(len(images), np.bool_))
+    else:
+        arrays["images"] = images
     for what, array in arrays.items():
         _write_array(folder / f"{name}.{what}.npy", array)
-    return split.images.shape[1:], hashes, split.labels
+    return images.shape[1:], hashes, split.labels
 
 
 def _write_rows(raw: RawRows, name: str, folder: Path) -> tuple[Any, ...]:
@@ -100,6 +116,12 @@ def open_prepared(folder: Path) -> Prepared | None:
         return None
 
 
+def are_files_there(prepared: Prepared) -> bool:
+    """Whether what images are decoded from is where it was, as far as a look tells."""
+    inputs = [side.inputs for side in prepared.sides.values()]
+    return all(one.is_there() for one in inputs if isinstance(one, EncodedImages))
+
+
 def _open(folder: Path, index: dict[str, Any]) -> Prepared:
     from railcar.storage.columns import Column
 
@@ -125,7 +147,9 @@ def _open_side(folder: Path, name: str, about: dict[str, Any], kind: str) -> Pre
     if ids is None:
         ids = list(json.loads((folder / f"{name}.ids.json").read_text(encoding="utf-8")))
     if kind == "image":
-        inputs, sums, groups = _load(folder, name, "images"), _load(folder, name, "sums"), None
+        is_encoded = (folder / f"{name}.{FILE_PLACES}.npy").exists()
+        inputs: Any = _open_encoded(folder, name, about, hashes) if is_encoded else _load(folder, name, "images")
+        sums, groups = _load(folder, name, "sums"), None
     else:
         import polars as pl
 
@@ -135,6 +159,18 @@ def _open_side(folder: Path, name: str, about: dict[str, Any], kind: str) -> Pre
     if not len(inputs) == len(labels) == len(hashes) == about["n"]:
         raise ValueError(f"{name}: the arrays differ in length")
     return PreparedSide(inputs, labels, hashes, sums, ids, groups)
+
+
+def _open_encoded(folder: Path, name: str, about: dict[str, Any], hashes: NDArray[np.uint64]) -> EncodedImages:
+    from railcar.storage.stream import open_stream
+
+    height, width, channels = about["image_shape"]
+    filled, store = folder / f"{name}.{FILLED}", None
+    if filled.exists():
+        store = PixelStore(np.load(folder / f"{name}.images.npy", mmap_mode="r+"), filled)
+    stream = open_stream(about["stream"]) if about["stream"] else None
+    files = Files(_load(folder, name, FILE_NAMES), _load(folder, name, FILE_PLACES))
+    return EncodedImages(files, (height, width, channels), hashes, stream=stream, store=store)
 
 
 def _load(folder: Path, name: str, what: str) -> NDArray[Any]:

@@ -10,7 +10,8 @@ ReadOptions what a reader is told        sizes, columns, limits, and where large
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import polars as pl
 
+    from railcar.data.decoding import EncodedImages
     from railcar.storage.columns import Column
 
 FOLDER = "folder"
@@ -39,12 +41,23 @@ def allocate_in_memory(name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
+class PixelRoom:
+    """What the pixels of images may take: the memory of this computer, which keeps files at hand, and the space that is
+    left where the cache is."""
+
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
 class ReadOptions:
     """What a reader is told. `image_size` is (height, width) in pixels, `max_bad` the share of unreadable examples
     that is skipped. For files of rows: `label` is the column of the labels, `drop` are columns to leave out, `columns`
     the types that some are declared to have, `group` the column whose values keep examples together. `kind` and `task`
     are those that the user named; `known` are the columns of data that these rows must be like, typed as there.
-    `allocate` gives readers of large data their arrays."""
+    `keep` says whether images become "pixels" or stay "encoded"; with "auto" `room` decides, pixels where it is None.
+    `may_stream`: images of a bucket may be read while they are used. `allocate` gives readers of large data their
+    arrays."""
 
     image_size: tuple[int, int] | None = None
     max_bad: float = 0.01
@@ -57,6 +70,9 @@ class ReadOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
     known: tuple[Column, ...] = ()
+    keep: str = "auto"
+    room: PixelRoom | None = None
+    may_stream: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,10 +81,11 @@ class RawSplit:
 
     `ids` name the examples: a prefix ("train" stands for train/0, train/1, ...) or one string for each. `hashes`
     uint64 [n] are those of the examples as the source has them, where `images` were changed (resized, made gray); None
-    where they were not. `sums` are those of `fingerprint.sum_pixels`, where the reader had a cheap occasion.
+    where they were not. `sums` are those of `fingerprint.sum_pixels`, where the reader had a cheap occasion; of very
+    many images some have -1 in place of them.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | EncodedImages
     labels: NDArray[np.int32]
     ids: str | Sequence[str]
     hashes: NDArray[np.uint64] | None = None
@@ -116,12 +133,13 @@ class RawRows:
 
 @dataclass(frozen=True)
 class PreparedSide:
-    """One side on disk. `inputs` are a memory map uint8 [n, height, width, channels] of images, or a frame of texts or
-    table rows; `labels` int32 (or float32) [n] a memory map; `hashes` uint64 [n] tell examples apart by their content
-    at the source; `sums` int64 [n, channels, 2] are the sum of each image's pixels and of their squares; `groups`
-    uint64 [n] tell which examples belong together."""
+    """One side on disk. `inputs` are a memory map uint8 [n, height, width, channels] of images, or what stands for one
+    and decodes the rows that it is asked for, or a frame of texts or table rows; `labels` int32 (or float32) [n] a
+    memory map; `hashes` uint64 [n] tell examples apart by their content at the source; `sums` int64 [n, channels, 2]
+    are the sum of each image's pixels and of their squares, -1 where they were not taken; `groups` uint64 [n] tell
+    which examples belong together."""
 
-    inputs: NDArray[np.uint8] | pl.DataFrame
+    inputs: NDArray[np.uint8] | EncodedImages | pl.DataFrame
     labels: NDArray[np.int32] | NDArray[np.float32]
     hashes: NDArray[np.uint64]
     sums: NDArray[np.int64] | None
@@ -196,12 +214,13 @@ class Features:
 
 @dataclass(frozen=True)
 class Split:
-    """One side. `inputs` [N, ...] as the network takes them (of images a memory map uint8 [N, height, width, channels])
-    and `labels` int32 (or float32) [N] are all that the side's file holds; `rows` int64 [n] says which of them are in
-    this split, in order. `raw` are texts or table rows as they were before their encoding; None for images."""
+    """One side. `inputs` [N, ...] as the network takes them (of images a memory map uint8 [N, height, width, channels],
+    or what stands for one) and `labels` int32 (or float32) [N] are all that the side's file holds; `rows` int64 [n]
+    says which of them are in this split, in order. `raw` are texts or table rows as they were before their encoding;
+    None for images."""
 
     name: str
-    inputs: NDArray[Any]
+    inputs: NDArray[Any] | EncodedImages
     labels: NDArray[Any]
     rows: NDArray[np.int64]
     ids: str | Sequence[str]
@@ -238,3 +257,14 @@ class Dataset:
     path: Path
     notes: tuple[str, ...] = field(default=())
     label: str = ""
+
+    @contextmanager
+    def in_use(self, say: Callable[[str], None]) -> Iterator[None]:
+        """While it is trained on: what is read from a bucket comes into the cache meanwhile, and what was decoded is
+        kept. `say` is told what stands in the way."""
+        encoded = {id(split.inputs): split.inputs for split in self.splits.values()}
+        with ExitStack() as stack:
+            for inputs in encoded.values():
+                if not isinstance(inputs, np.ndarray):
+                    stack.enter_context(inputs.in_use(say))
+            yield

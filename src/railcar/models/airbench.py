@@ -6,7 +6,7 @@ no scale in batch normalisation, statistics that follow quickly, pooling before 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -66,11 +66,12 @@ def build_airbench(
     return keras.Model(images, logits, name="airbench")
 
 
-def adapt_whitening(model: keras.Model, images: NDArray[np.uint8]) -> None:
-    """Set the whitening of `model`, if it has any, by training images uint8 [n, height, width, channels]."""
+def adapt_whitening(model: keras.Model, read_images: Callable[[], NDArray[np.uint8]]) -> None:
+    """Set the whitening of `model`, if it has any, by the training images that `read_images` gives: uint8 [n, height,
+    width, channels]."""
     by_name = {layer.name: layer for layer in model.layers}
     whiten: Any = by_name.get("whiten")
     if isinstance(whiten, WhitenPatches):
         scale: Any = by_name["scale"]
         shift, factor = np.array(scale.mean, np.float32), np.array(scale.std, np.float32)
-        whiten.adapt((images.astype(np.float32) - shift) / factor)
+        whiten.adapt((read_images().astype(np.float32) - shift) / factor)

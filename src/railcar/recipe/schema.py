@@ -68,6 +68,10 @@ class Data(Node):
     """A column whose equal values keep their rows on one side, as a patient's or an author's name. Not learnt from."""
     image_size: tuple[Count, Count] | None = None
     """Height and width in pixels that images are resized to; the source's own when they agree."""
+    keep: Literal["auto", "pixels", "encoded"] = "auto"
+    """What the prepared data holds of images: `pixels`, decoded and resized once, which is soonest to train on; or
+    `encoded`, the files where they are, decoded while training, for sets that are larger than memory or disk. `auto`
+    keeps pixels while they fit into a quarter of the memory and half of the free disk."""
     validation: Share | None = 0.1
     """Held out from the training side to watch the training: a fraction (by a seeded hash of each example, so nobody
     changes side when data is added), a count (exact, drawn once), `{last: 500}`, or the path of a source of its own;

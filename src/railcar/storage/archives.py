@@ -168,7 +168,8 @@ class _Writer:
         return checked
 
     def _refuse(self, what: str) -> DataError:
-        return DataError(f"{self.archive}: {what}; nothing is unpacked", hint="do not trust this archive")
+        hint = "do not trust this archive; if it is your own, pack it again from within its folder"
+        return DataError(f"{self.archive}: {what}; nothing is unpacked", hint=hint)
 
     def make_folder(self, name: str) -> None:
         if name not in self._folders:

@@ -178,8 +178,10 @@ def _count_days(times: pl.Series) -> pl.Series:
     return times.dt.timestamp("us").cast(pl.Float64) / _MICROSECONDS_PER_DAY
 
 
-def explain_cell(values: pl.Series, row: int, column: Column, place: Callable[[int], str]) -> DataError:
-    """What is wrong with a cell that is not of its column's type, and the mend."""
+def explain_cell(
+    values: pl.Series, row: int, column: Column, place: Callable[[int], str], *, is_target: bool = False
+) -> DataError:
+    """What is wrong with a cell that is not of its column's type, and the mend. A target must not be missing."""
     import polars as pl
 
     text = str(values[row])
@@ -191,12 +193,11 @@ def explain_cell(values: pl.Series, row: int, column: Column, place: Callable[[i
         example = _EXAMPLES[column.form]
         return DataError(f"{where}: {cell} is not a date like {example}", hint=f"write dates as {example}")
     number = pl.Series([text]).cast(pl.Float64, strict=False)[0]
+    mend = "remove that row from the file" if is_target else "leave the cell empty"
     if number is not None and isfinite(number):
         return DataError(f"{where}: {cell} is too large: numbers go up to 3.4e38", hint="use a larger unit")
     if number is not None:
-        return DataError(f"{where}: {cell} is not a finite number", hint="leave the cell empty if the value is missing")
+        return DataError(f"{where}: {cell} is not a finite number", hint=f"{mend} if the value is missing")
     if pl.Series([text.replace(",", ".", 1)]).cast(pl.Float64, strict=False)[0] is not None:
         return DataError(f"{where}: {cell} has a decimal comma", hint="write numbers with a point: 1.5")
-    return DataError(
-        f"{where}: {cell} is not a number", hint="write a number, or leave the cell empty if it is missing"
-    )
+    return DataError(f"{where}: {cell} is not a number", hint=f"write a number, or {mend} if it is missing")

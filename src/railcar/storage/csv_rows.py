@@ -137,7 +137,7 @@ def _take_header(
     if not has_header(first, columns):
         return frame, lines, [f"{path.name}: no header: the columns are called {_list_names(frame.columns)}"]
     if frame.height == 1:
-        raise DataError(f"{path}: a header and no rows", hint="each further line is an example")
+        raise DataError(f"{path}: a header and no rows", hint="add rows: each further line is an example")
     names = [(cell or "").strip() for cell in first]
     notes = []
     if unnamed := [number + 1 for number, name in enumerate(names) if not name]:

@@ -33,11 +33,15 @@ Progress = Callable[[str, int, int], None]
 """Called with what is done ("fetching photos, MB"), how many megabytes are there, and of how many."""
 
 # Who has a complete copy need not wait long for a network that is not there.
-_SHORT_PATIENCE_S = 5.0
+SHORT_PATIENCE_S = 5.0
 # Of small objects more at a time: they wait for answers, and take no memory.
 _N_SMALL = 64
 _SMALL_BYTES = 1 << 20
 _N_AHEAD = 4 * _N_SMALL
+
+
+class Stopped(Exception):
+    """Somebody who wanted the files does not want them any more; what came stays."""
 
 
 def print_note(text: str) -> None:
@@ -45,11 +49,18 @@ def print_note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def fetch_tree(address: str | Address, progress: Progress | None = None, *, say: Say = print_note) -> Path:
+def fetch_tree(
+    address: str | Address,
+    progress: Progress | None = None,
+    *,
+    say: Say = print_note,
+    stop: threading.Event | None = None,
+) -> Path:
     """The object at `address`, or everything below it, as a file or folder of the cache. A local path stays itself.
 
     What was fetched before and has not changed is not fetched again. When the address cannot be reached and a complete
-    copy is there, that is used, and said. It is kept from being removed while this process lives.
+    copy is there, that is used, and said. It is kept from being removed while this process lives. Setting `stop` ends
+    it with `Stopped`.
 
     Raises `NotFound`, `AccessDenied`, `Unreachable` (the same call goes on where it was) and `OutputError`.
     """
@@ -61,7 +72,7 @@ def fetch_tree(address: str | Address, progress: Progress | None = None, *, say:
         copy.use()
         with copy.fetching(say):
             complete = copy.target()
-            within_s = min(_SHORT_PATIENCE_S, patience_s()) if complete else None
+            within_s = min(SHORT_PATIENCE_S, patience_s()) if complete else None
             try:
                 if place.is_web:
                     return _fetch_file(place, copy, progress, within_s)
@@ -71,7 +82,7 @@ def fetch_tree(address: str | Address, progress: Progress | None = None, *, say:
                     raise
                 say(f"{error.what}; the copy that was fetched and verified before is used: {complete}")
                 return complete
-            return _fetch_files(place, copy, files, target, progress, say)
+            return _fetch_files(place, copy, files, target, progress, say, stop or threading.Event())
 
 
 def _look(place: Address, within_s: float | None) -> tuple[dict[str, Entry], str]:
@@ -107,7 +118,13 @@ def _check_names(place: Address, files: dict[str, Entry]) -> None:
 
 
 def _fetch_files(
-    place: Address, copy: Copy, files: dict[str, Entry], target: str, progress: Progress | None, say: Say
+    place: Address,
+    copy: Copy,
+    files: dict[str, Entry],
+    target: str,
+    progress: Progress | None,
+    say: Say,
+    stop: threading.Event,
 ) -> Path:
     tags = {name: FileTag(entry.size, entry.etag) for name, entry in files.items()}
     there = copy.fetched()
@@ -119,7 +136,8 @@ def _fetch_files(
     for removed in copy.make_room(n_bytes):
         say(f"removed from the cache, not used for longest: {removed}")
     n_all = sum(entry.size for entry in files.values())
-    fetch = _Fetch(place, copy, missing, _Meter(progress, f"fetching {place.name}, MB", n_all - n_bytes, n_all))
+    meter = _Meter(progress, f"fetching {place.name}, MB", n_all - n_bytes, n_all)
+    fetch = _Fetch(place, copy, missing, meter, stop)
     fetch.run()
     return copy.finish(target, tags)
 
@@ -143,12 +161,14 @@ class _Meter:
 class _Fetch:
     """Fetches files of one tree. Threads fetch and write; this one hands out work and keeps the journal."""
 
-    def __init__(self, place: Address, copy: Copy, missing: dict[str, Entry], meter: _Meter) -> None:
+    def __init__(
+        self, place: Address, copy: Copy, missing: dict[str, Entry], meter: _Meter, stop: threading.Event
+    ) -> None:
         self._place = place
         self._copy = copy
         self._missing = missing
         self._meter = meter
-        self._stop = threading.Event()
+        self._stop = stop
         self._large = threading.BoundedSemaphore(N_PARALLEL)
         self._partial: dict[str, PartialFile] = {}
 
@@ -169,6 +189,8 @@ class _Fetch:
                     if not running:
                         return
                     done, running = wait(running, return_when=FIRST_COMPLETED)
+                    if self._stop.is_set():
+                        raise Stopped
                     while done:
                         self._take(*done.pop().result())
             except BaseException:

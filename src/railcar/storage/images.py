@@ -59,6 +59,11 @@ _MAGICS = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
+# What Pillow says, and what it means.
+_PLAIN_WORDS = {
+    "could not create decoder object": "its content cannot be decoded",
+    "broken data stream when reading image file": "its content cannot be decoded",
+}
 _GRAY_MODES = ("1", "L", "LA", "I", "F")
 _EXIF_ORIENTATION = 0x0112
 _XMP_ORIENTATION = b"tiff:Orientation"
@@ -68,6 +73,10 @@ _FEW_PIXELS = 3
 _MAX_ASPECT = 20
 # A named pipe must not be waited for.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class _Damage(ValueError):
+    """Damage that was found here, in words for people."""
 
 
 class ImageTooLarge(DataError):
@@ -233,7 +242,7 @@ def _reduce_depth(values: NDArray[Any]) -> NDArray[np.uint8]:
     """[height, width] of 16 or 32 bits to uint8: fractions of 0 to 1 as such, what goes beyond 255 as of 16 bits."""
     numbers = values.astype(np.float32)
     if not np.isfinite(numbers).all():
-        raise ValueError("a pixel is not a number")
+        raise _Damage("a pixel is not a number")
     high = float(numbers.max())
     if values.dtype.kind == "f" and high <= 1.0:
         numbers = np.rint(numbers * 255.0)
@@ -291,11 +300,11 @@ def _check_png(content: bytes) -> None:
         if end > len(content):
             break
         if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise ValueError(f"damaged: the checksum of its {kind!r} chunk is wrong")
+            raise _Damage(f"damaged: the checksum of its {kind!r} chunk is wrong")
         if kind == "IEND":
             return
         at = end
-    raise ValueError(f"cut off in or after its {kind!r} chunk")
+    raise _Damage(f"cut off in or after its {kind!r} chunk")
 
 
 def _check_pixels(name: str, height: int, width: int) -> None:
@@ -332,4 +341,10 @@ def _explain(name: str, error: Exception) -> DataError:
         return error
     if type(error).__name__ == "UnidentifiedImageError":
         return DataError(f"{name}: damaged: its header cannot be read")
-    return DataError(f"{name}: {' '.join(str(error).split())[:100] or type(error).__name__}")
+    words = " ".join(str(error).split())[:100] or type(error).__name__
+    words = _PLAIN_WORDS.get(words, words)
+    if isinstance(error, _Damage):
+        return DataError(f"{name}: {words}")
+    return DataError(
+        f"{name}: cut off: its end is missing" if "truncated" in words.lower() else f"{name}: damaged: {words}"
+    )

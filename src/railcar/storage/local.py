@@ -74,7 +74,8 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        what = f"{folder} is not writable" if error.errno != errno.ENOSPC else f"{folder}: the disk is full"
+        reason = (error.strerror or str(error)).lower()
+        what = f"{folder} is not writable: {reason}" if error.errno != errno.ENOSPC else f"{folder}: the disk is full"
         raise OutputError(what, hint="choose a folder that you may write to, with space left") from error
 
 

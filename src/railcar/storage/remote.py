@@ -73,13 +73,14 @@ def read(
     *,
     expected: Entry | None = None,
     stop: threading.Event | None = None,
+    within_s: float | None = None,
 ) -> bytes:
     """The bytes of an object, or those from `span[0]` up to `span[1]`, which must lie within it.
 
     `expected` is what a listing said of it: other content than that is refused. Raises `NotFound`, `AccessDenied`,
     `Unreachable`.
     """
-    return bytes(read_view(parse(address), span, expected=expected, stop=stop))
+    return bytes(read_view(parse(address), span, expected=expected, stop=stop, within_s=within_s))
 
 
 def read_view(
@@ -88,6 +89,7 @@ def read_view(
     *,
     expected: Entry | None = None,
     stop: threading.Event | None = None,
+    within_s: float | None = None,
 ) -> memoryview:
     """As `read`, without a copy."""
     seen: set[bytes] = set()
@@ -104,7 +106,7 @@ def read_view(
             _check_md5(address, entry, content.data, seen)
         return content.data
 
-    return ask(address, attempt, stop=stop)
+    return ask(address, attempt, stop=stop, within_s=within_s)
 
 
 def read_many(addresses: Iterable[Address | str], n_parallel: int = N_PARALLEL) -> Iterator[bytes]:

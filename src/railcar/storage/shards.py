@@ -5,7 +5,8 @@ Owns the format, writing and reading it. Knows examples as (id, label, bytes); w
     DEST/train-00000-1f0c2a9b.tfrecord   about 64 MB of records, each a tf.train.Example with the features
                                          `id` (bytes), `label` (int64, index of the class), `class_name` (bytes), and
                                          `image` (bytes: the file as it was) or `row` (bytes: JSON)
-    DEST/index.parquet                   id, label, side, and where the image or row lies: shard, offset, length
+    DEST/index.parquet                   id, label, side, and where the image or row lies: shard, offset, length; of
+                                         images also what a reader would have to decode them for (`Look`)
     DEST/manifest.json                   sides, classes, and of each object its size and SHA-256; written last:
                                          without it there is no pack
 
@@ -23,8 +24,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from railcar.errors import DataError, NotFound
 from railcar.storage import remote
@@ -33,7 +35,7 @@ from railcar.storage.records import Place, list_records, parse_example
 from railcar.storage.tfrecord import HEADER_BYTES, encode_example, encode_record
 
 FORMAT = "railcar-shards"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 INDEX = "index.parquet"
 SHARD_BYTES = 64_000_000
@@ -44,13 +46,27 @@ _N_UPLOADS = 4
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class Example:
-    """`label` is an index of the class names; `content` an image file's bytes, or a row as JSON."""
+class Look(NamedTuple):
+    """What decoding an image shows: `hash`, 64 bits of the BLAKE2b of its bytes; its size in pixels, turned as its EXIF
+    data says; whether it is gray; and of each channel (of gray images three times the same) the mean of its pixels, 0
+    to 255, and of their squares."""
+
+    hash: int
+    height: int
+    width: int
+    is_gray: bool
+    means: tuple[float, float, float]
+    squares: tuple[float, float, float]
+
+
+class Example(NamedTuple):
+    """`label` is an index of the class names; `content` an image file's bytes, or a row as JSON; `look` says that it
+    was decoded and is whole."""
 
     id: str
     label: int
     content: bytes
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,7 @@ class Manifest:
 
 
 def pack(
-    examples: Iterable[tuple[str, int, bytes]],
+    examples: Iterable[Example | tuple[str, int, bytes]],
     class_names: Sequence[str],
     destination: str | Path | Address,
     sides: Mapping[str, int],
@@ -104,6 +120,7 @@ def pack(
     n_all, n_done = sum(sides.values()), 0
     given = iter(examples)
     rows: list[tuple[Any, ...]] = []
+    looks: list[Look | None] = []
     written: dict[str, tuple[Shard, ...]] = {}
     with _Uploads(place) as uploads:
         for side, n_examples in sides.items():
@@ -114,6 +131,7 @@ def pack(
                 rows += [
                     (*row, side, len(shards), *where) for row, where in zip(builder.rows, builder.places, strict=True)
                 ]
+                looks += builder.looks
                 shards.append(shard)
                 n_done += shard.n_examples
                 if progress:
@@ -123,7 +141,7 @@ def pack(
             raise DataError(
                 f"{place}: there are more than the {n_all:,} examples that were announced", hint="count again"
             )
-        index = _encode_index(rows)
+        index = _encode_index(rows, looks)
         uploads.add(INDEX, index)
     manifest = Manifest(kind, names, written, Shard(INDEX, n_all, len(index), hashlib.sha256(index).hexdigest()))
     remote.write(place / MANIFEST, manifest.to_json())
@@ -138,9 +156,11 @@ class _Builder:
     data: bytearray = field(default_factory=bytearray)
     rows: list[tuple[str, int]] = field(default_factory=list)
     places: list[tuple[int, int]] = field(default_factory=list)
+    looks: list[Look | None] = field(default_factory=list)
 
-    def add(self, example: tuple[str, int, bytes], class_names: tuple[str, ...]) -> None:
-        id, label, content = example
+    def add(self, example: Example | tuple[str, int, bytes], class_names: tuple[str, ...]) -> None:
+        id, label, content = example[:3]
+        look = example.look if isinstance(example, Example) else None
         if not 0 <= label < len(class_names):
             raise DataError(
                 f"{id}: the label {label} is no index of {len(class_names)} classes",
@@ -149,6 +169,7 @@ class _Builder:
         fields = {"id": id.encode(), "label": label, "class_name": class_names[label].encode(), self.kind: content}
         payload = encode_example(fields)
         self.rows.append((id, label))
+        self.looks.append(look)
         # The last feature is the end of the payload.
         self.places.append((len(self.data) + HEADER_BYTES + len(payload) - len(content), len(content)))
         self.data += encode_record(payload)
@@ -160,7 +181,7 @@ class _Builder:
 
 
 def _build_shards(
-    examples: Iterator[tuple[str, int, bytes]],
+    examples: Iterator[Example | tuple[str, int, bytes]],
     builder: _Builder,
     n_examples: int,
     names: tuple[str, ...],
@@ -204,15 +225,23 @@ class _Uploads:
                 one.result()
 
 
-def _encode_index(rows: list[tuple[Any, ...]]) -> bytes:
+def _encode_index(rows: list[tuple[Any, ...]], looks: list[Look | None]) -> bytes:
+    """The columns of looks are there when every example has one."""
     import polars
 
     schema = {
         **{"id": polars.String, "label": polars.Int32, "side": polars.String},
         **{"shard": polars.Int32, "offset": polars.UInt64, "length": polars.UInt64},
     }
+    frame = polars.DataFrame(rows, schema=schema, orient="row")
+    seen = [look for look in looks if look]
+    if seen and len(seen) == len(rows):
+        three = polars.Array(polars.Float64, 3)
+        types = {"hash": polars.UInt64, "height": polars.UInt32, "width": polars.UInt32, "is_gray": polars.Boolean}
+        schema = {**types, "means": three, "squares": three}
+        frame = frame.hstack(polars.DataFrame(seen, schema=schema, orient="row"))
     file = io.BytesIO()
-    polars.DataFrame(rows, schema=schema, orient="row").write_parquet(file)
+    frame.write_parquet(file)
     return file.getvalue()
 
 
@@ -267,6 +296,10 @@ class ShardSource:
 
     def read_index(self) -> Any:
         """The index as a polars DataFrame. Raises `DataError` when it is not the one that the manifest means."""
+        return self._index
+
+    @cached_property
+    def _index(self) -> Any:
         import polars
 
         content = remote.read(self.address / self.manifest.index.name)
@@ -286,11 +319,12 @@ class ShardSource:
             yield shard, data
 
 
-def open_shards(address: str | Path | Address) -> ShardSource:
-    """The pack at `address`. Raises `NotFound` when none is there that is whole, `DataError` for a newer form."""
+def open_shards(address: str | Path | Address, *, within_s: float | None = None) -> ShardSource:
+    """The pack at `address`. Raises `NotFound` when none is there that is whole, `DataError` for a newer form, and
+    `Unreachable` after `within_s` seconds."""
     place = parse(address)
     try:
-        content = remote.read(place / MANIFEST)
+        content = remote.read(place / MANIFEST, within_s=within_s)
     except NotFound as error:
         raise NotFound(
             f"{place}: no pack of shards: {MANIFEST} is not there, which is written last",

@@ -57,6 +57,13 @@ def describe_memory() -> dict[str, float | None]:
     return {"total_gb": total, "available_gb": sizes.get("MemAvailable"), "limit_gb": limit_gb}
 
 
+def memory_bytes() -> int | None:
+    """What this process may use: the machine's memory, or the limit of its cgroup; None where neither is known."""
+    memory = describe_memory()
+    known = [size for size in (memory["limit_gb"], memory["total_gb"]) if size]
+    return int(min(known) * 2**30) if known else None
+
+
 def free_disk_gb(folder: Path) -> float:
     """Free space in GiB where `folder` is, or would be made."""
     existing = folder.absolute()

@@ -8,6 +8,7 @@
     early_stop, stop_at  -> the loop ends, as finished
     loss or weights that are no numbers -> TrainingError; a spoilt state never becomes a checkpoint
     Ctrl-C, SIGTERM      -> checkpoint, then Interrupted, which says how to go on
+    data that is gone    -> checkpoint, then the error
 
 Several workers (training/distribute.py) run this loop side by side, each with its rows of every batch; only the chief
 records, and after each chunk all agree whether to go on.
@@ -35,7 +36,7 @@ from railcar.data.augment import Augmentation
 from railcar.data.balance import oversample, weigh_classes
 from railcar.data.pipeline import DTYPES, Batches, Chunk, prefetch
 from railcar.data.types import Dataset, Split
-from railcar.errors import TrainingError, WorkerLost
+from railcar.errors import DataError, TrainingError, WorkerLost
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
 from railcar.runs.run_dir import RunDir, read_json, write_json
@@ -137,13 +138,18 @@ def run_training(
             if training.save_first:  # weights of another run: a seed alone does not bring them back
                 recorder.save()
                 saver.wait()
-            chunks = () if progress.ending.reason else plan.chunks(progress.step)
-            for chunk in prefetch(_batches(training), chunks):
-                losses, hits = train_steps(chunk)
-                recorder.record(losses, hits)
-                if _is_over(training, signals):
-                    recorder.save()
-                    break
+            try:
+                chunks = () if progress.ending.reason else plan.chunks(progress.step)
+                for chunk in prefetch(_batches(training), chunks):
+                    losses, hits = train_steps(chunk)
+                    recorder.record(losses, hits)
+                    if _is_over(training, signals):
+                        recorder.save()
+                        break
+            except DataError as error:
+                recorder.save()
+                what = f"{error.what}; everything up to step {progress.step} is saved"
+                raise type(error)(what, hint=f"{error.hint}; then {signals.hint}") from error
     except WorkerLost as lost:
         step = saver.saved_step
         kept = "no checkpoint was written yet" if step is None else f"the checkpoint of step {step} is kept"

@@ -36,9 +36,7 @@ def find_memory_limit(device: str) -> int | None:
         return hardware.gpu_memory_bytes()
     if (limit_mb := os.environ.get(LIMIT_VARIABLE, "")).isdecimal():
         return int(limit_mb) << 20
-    memory = hardware.describe_memory()
-    known = [size for size in (memory["limit_gb"], memory["total_gb"]) if size]
-    return int(min(known) * 2**30) if known else None
+    return hardware.memory_bytes()
 
 
 def find_batch_size(batch_size: int, *, weights: int, per_example: int, limit: int) -> int | None:

@@ -53,11 +53,12 @@ def choose_runtime(
     compile: str,
     steps_per_call: int | str,
     data_on: str = "auto",
-    data_bytes: int = 0,
+    data_bytes: int | None = 0,
     deterministic: bool = False,
 ) -> Runtime:
     """Settle what `auto` stands for on this machine, and make TensorFlow `deterministic` where that is asked for.
-    `data_bytes` is the size of the training images. TensorFlow is asked for its GPUs, so it is imported here."""
+    `data_bytes` is the size of the training images, None where they stay encoded. TensorFlow is asked for its GPUs, so
+    it is imported here."""
     import tensorflow as tf
 
     if deterministic:
@@ -124,12 +125,14 @@ def choose_steps_per_call(steps_per_call: int | str, compile: str) -> Choice:
     return Choice("auto", "as many as take a quarter of a second, so that Python costs nothing")
 
 
-def choose_data_on(data_on: str, device: str, data_bytes: int, memory_bytes: int | None) -> Choice:
-    """`memory_bytes` is the first GPU's memory, None when it is not known."""
+def choose_data_on(data_on: str, device: str, data_bytes: int | None, memory_bytes: int | None) -> Choice:
+    """`memory_bytes` is the first GPU's memory, None when it is not known; so is `data_bytes` of encoded images."""
     if data_on != "auto":
         return Choice(data_on, "as the recipe says")
     if device == "cpu":
         return Choice("host", "there is one memory")
+    if data_bytes is None:
+        return Choice("host", "the images are decoded on the host")
     size = f"{data_bytes / 1e9:.2g} GB of images"
     if memory_bytes is None:
         return Choice("host", f"{size}; the GPU's memory is not known")

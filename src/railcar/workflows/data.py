@@ -8,10 +8,12 @@ from typing import Any
 
 from railcar.data.prepare import open_arrays, open_dataset, open_frame
 from railcar.data.selection import Selection
-from railcar.data.types import Dataset, Features, ReadOptions
+from railcar.data.types import Dataset, Features, PixelRoom, ReadOptions
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
 from railcar.storage.columns import Column
+from railcar.storage.local import cache_dir
+from railcar.training import hardware
 from railcar.training.progress import Reporter
 from railcar.workflows.inputs import ARRAYS, Arrays
 
@@ -22,7 +24,8 @@ def open_data(
     """The recipe's data, prepared, split, and as the network takes it: by what the run knew that it begins from, its
     `features`, else by what is found in the training split. TensorFlow is imported for texts and rows. Raises
     `NotFound` and `DataError`."""
-    return encode(read_data(recipe, arrays, reporter, known=list_columns(features)), features, reporter)
+    dataset = read_data(recipe, arrays, reporter, known=list_columns(features), may_stream=True)
+    return encode(dataset, features, reporter)
 
 
 def list_columns(features: Features | None) -> tuple[Column, ...]:
@@ -44,9 +47,16 @@ def encode(dataset: Dataset, features: Features | None, reporter: Reporter) -> D
         return encode_dataset(dataset, features)
 
 
-def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter, *, known: tuple[Column, ...] = ()) -> Dataset:
+def read_data(
+    recipe: Recipe,
+    arrays: Arrays | None,
+    reporter: Reporter,
+    *,
+    known: tuple[Column, ...] = (),
+    may_stream: bool = False,
+) -> Dataset:
     """The recipe's data, prepared and split; texts and rows raw, with the columns that are `known` if there are any.
-    Imports no TensorFlow."""
+    With `may_stream` a pack in a bucket is opened and not fetched. Imports no TensorFlow."""
     node = recipe.data
     sides: dict[str, Any] = {
         "seed": recipe.seed,
@@ -66,6 +76,9 @@ def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter, *, know
             columns=node.columns,
             group=node.group,
             known=known,
+            keep=node.keep,
+            room=measure_room() if node.keep == "auto" else None,
+            may_stream=may_stream,
         )
         if arrays is not None and arrays.frame is not None:
             return open_frame(arrays.frame, options, **sides)
@@ -77,6 +90,12 @@ def read_data(recipe: Recipe, arrays: Arrays | None, reporter: Reporter, *, know
                 hint="hand them over in Python: railcar.train((images, labels), ...)",
             )
         return open_dataset(node.source, options, **sides)
+
+
+def measure_room() -> PixelRoom | None:
+    """What pixels may take here; None where the memory is not known."""
+    memory = hardware.memory_bytes()
+    return PixelRoom(memory, int(hardware.free_disk_gb(cache_dir()) * 2**30)) if memory else None
 
 
 def _plain(share: Share | None) -> float | int | tuple[str, int] | str | None:

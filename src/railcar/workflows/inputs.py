@@ -160,7 +160,7 @@ def read_arrays(data: Any) -> Arrays:
 
 
 def _read_frame(frame: Any) -> Arrays:
-    from railcar.data.sources.csv import FEWEST_PIXELS
+    from railcar.data.sources.npz import FEWEST_PIXELS
 
     columns = list(frame.columns)
     if len(columns) <= FEWEST_PIXELS:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from railcar.data.decoding import EncodedImages
 from railcar.errors import RecipeError, TrainingError
 from railcar.recipe.schema import Augment, Recipe
 from railcar.registry import DATASETS, MODELS, check_installed
@@ -67,7 +68,7 @@ def prepare_job(
     are the chief's precision and compile mode.
     """
     recipe, reasons = given.recipe, {}
-    n_train = len(dataset.splits["train"])
+    n_train, inputs = len(dataset.splits["train"]), dataset.splits["train"].inputs
     if not given.is_complete:
         chosen = choose_defaults(given.recipe, dataset.features, label=dataset.label, n_train=n_train)
         recipe = complete_recipe(given, chosen)
@@ -90,7 +91,7 @@ def prepare_job(
             **modes,
             steps_per_call=node.steps_per_call,
             data_on=node.data_on,
-            data_bytes=dataset.splits["train"].inputs.nbytes,
+            data_bytes=None if isinstance(inputs, EncodedImages) else inputs.nbytes,
             deterministic=node.deterministic,
         )
         if replicas and node.compile == "auto" and runtime.compile.value == "xla":

@@ -39,7 +39,7 @@ def set_whitening(job: Job) -> None:
     if job.dataset.features.kind != "image":
         return
     split = job.dataset.splits["train"]
-    adapt_whitening(job.model, split.inputs[split.rows[:_N_WHITENING]])
+    adapt_whitening(job.model, lambda: split.inputs[split.rows[:_N_WHITENING]])
 
 
 def build_training(

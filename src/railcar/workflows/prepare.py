@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from railcar.data.detect import detect_form, locate
+from railcar.data.sources.encoded import Notes
 from railcar.data.sources.shards import pack_folder
 from railcar.data.types import Dataset
 from railcar.errors import DataError
@@ -57,12 +58,17 @@ def pack(
 ) -> Manifest:
     """Pack the images of `data`, a folder or an archive of one, here or in a bucket, into shards at `destination`, a
     new folder or an address. Raises `DataError` for other data."""
-    with closing(Look(quiet, verbose, color).reporter()) as reporter, reporter.reading_bar() as progress:
-        path = locate(data, progress)
-        form, reason = detect_form(path)
-        if form == "archive":
-            path = unpack_archive(path, progress=progress)
+    notes = Notes()
+    with closing(Look(quiet, verbose, color).reporter()) as reporter:
+        with reporter.reading_bar() as progress:
+            path = locate(data, progress)
             form, reason = detect_form(path)
-        if form != "folder":
-            raise DataError(f"{data}: {reason}; image folders are packed", hint="other data needs no packing")
-        return pack_folder(path, destination, progress=progress)
+            if form == "archive":
+                path = unpack_archive(path, progress=progress)
+                form, reason = detect_form(path)
+            if form != "folder":
+                raise DataError(f"{data}: {reason}; image folders are packed", hint="other data needs no packing")
+            manifest = pack_folder(path, destination, notes=notes, progress=progress)
+        for line in notes.describe():
+            reporter.warn(line)
+        return manifest

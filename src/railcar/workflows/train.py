@@ -214,8 +214,9 @@ def _carry_out(job: Job, run: RunDir, look: Look, stopped: Stopped | None) -> Ru
             if stopped:
                 for line in [*stopped.warnings, *go_on(stopped, job.plan.n_steps)]:
                     reporter.warn(line)
-            progress = train_steps(job, run, reporter, signals, stopped)
-            return _finish(job, run, progress, reporter)
+            with job.dataset.in_use(reporter.warn):
+                progress = train_steps(job, run, reporter, signals, stopped)
+                return _finish(job, run, progress, reporter)
         except BaseException as error:
             _note_end(run, error, reporter)
             if type(error).__name__ in ("ResourceExhaustedError", "MemoryError"):

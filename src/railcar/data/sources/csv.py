@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.sources.digits import parse_digits
-from railcar.data.sources.npz import find_image_shape
+from railcar.data.sources.npz import FEWEST_PIXELS, MAX_LABEL, find_image_shape
 from railcar.data.types import RawData, RawSplit, ReadOptions
 from railcar.errors import DataError
 from railcar.storage.content import HEAD_BYTES, Content, count_lines, read_content
@@ -25,11 +26,8 @@ CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 SIDE_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 LABEL_NAMES = ("label", "labels", "class", "target")
 SEPARATORS = (",", ";", "\t")
-MAX_LABEL = 999
 LINE_HINT = "each line is a label and its pixels: 5,0,0,12,255,..."
 MAX_CELL = 30
-# Of 8x8 pixels. Shorter rows of whole numbers are tables as often as not.
-FEWEST_PIXELS = 64
 
 
 def find_csv_sides(path: Path, suffixes: Sequence[str] = CSV_SUFFIXES) -> dict[str, Path]:
@@ -230,7 +228,7 @@ def _read_carefully(
             hint="a quote that opens on that line is never closed, or stands inside",
         ) from error
     if not rows:
-        raise DataError(f"{path}: a header and no examples", hint="each further line is a label and its pixels")
+        raise DataError(f"{path}: a header and no examples", hint="add lines: each is a label and its pixels")
     return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), n_fields), np.array(labels, np.int64)
 
 
@@ -264,6 +262,10 @@ def _parse_pixel(field: str, where: str) -> int:
     except ValueError:
         what = "an empty field" if not field.strip() else f"{_cut(field)} is not a number"
         raise DataError(f"{where}: {what}", hint="pixels are whole numbers of 0 to 255") from None
+    if not isfinite(value):
+        raise DataError(
+            f"{where}: the pixel {_cut(field)} is not a finite number", hint="pixels are whole numbers of 0 to 255"
+        )
     if not 0 <= value <= 255:
         raise DataError(f"{where}: the pixel {_cut(field)} is out of range", hint="pixels go from 0 to 255")
     if value != int(value):

@@ -1,39 +1,46 @@
-"""Encoded images of any source (files, or parts of files) -> one uint8 array for each side, decoded on all cores.
+"""Encoded images of any source (files, or parts of files) -> one array of pixels for each side; or, where those would
+be too large, what stands for one.
 
-Owns looking at headers, choosing one shape for all, decoding straight into the arrays, and the notes on what was
-skipped or repaired. Where the images are found is each source's business, decoding is `storage/images.py`'s, as in
-prediction; sizes are changed by the same function as the model's own layer.
+Owns choosing one shape for all, whether pixels are kept, and the notes on what was skipped or repaired. Where the
+images are found is each source's business, decoding is `decoding.py`'s. Either way each image is decoded once here:
+what cannot be read is known before a training begins.
+
+Images that seem to be of one shape, by a sample of their headers, are read in one go; when one differs, or where the
+size must be chosen first, all headers are looked at before.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.decoding import (
+    Encoded,
+    EncodedImages,
+    Files,
+    Known,
+    Seen,
+    count_threads,
+    decode_block,
+    explain_bad,
+    read_content,
+)
 from railcar.data.fingerprint import sum_block
 from railcar.data.sources.blocks import BlockWriter
 from railcar.data.types import RawSplit, ReadOptions
 from railcar.errors import DataError
-from railcar.storage.images import (
-    REMARKS,
-    SUFFIX_FORMATS,
-    ImageHeader,
-    ImageTooLarge,
-    decode_content,
-    find_format,
-    read_header,
-    read_image_file,
-)
+from railcar.storage.images import REMARKS, ImageHeader, ImageTooLarge, read_header, read_image_file
 
 Item = TypeVar("Item")
+Done = TypeVar("Done")
 MAX_SIZE = 224
 MAX_NAMED = 5
 CHUNK = 64
@@ -41,20 +48,14 @@ CHUNK = 64
 # of those together are small.
 HEAD_BYTES = 1 << 17
 KEPT_BYTES = 1 << 28
-# Images that wait to be resized together, and rows that are written together.
-PENDING_BYTES = 1 << 25
+# Rows that are written together: what a processor's cache holds.
 BLOCK_BYTES = 1 << 20
-
-
-class Encoded(NamedTuple):
-    """One image: `name` is its id, `class_index` its label; the file's `n_bytes` from `offset` on, all of them when
-    `n_bytes` is None."""
-
-    name: str
-    class_index: int
-    path: str
-    offset: int = 0
-    n_bytes: int | None = None
+# Headers that tell whether all images are of one shape.
+N_SAMPLE = 256
+# So many images tell the mean and the deviation of a set as well as all of them do.
+N_SUMMED = 20_000
+# Of images with so many times the pixels that are used, pixels are kept as long as the disk has room.
+MUCH_LARGER = 4
 
 
 @dataclass
@@ -63,6 +64,12 @@ class Notes:
 
     bad: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, list[str]] = field(default_factory=dict)
+
+    def copy(self) -> Notes:
+        return Notes(dict(self.bad), {key: list(names) for key, names in self.remarks.items()})
+
+    def become(self, other: Notes) -> None:
+        self.bad, self.remarks = other.bad, other.remarks
 
     def remark(self, key: str, name: str) -> None:
         self.remarks.setdefault(key, []).append(name)
@@ -101,8 +108,11 @@ def name_some(names: Sequence[str]) -> str:
 
 
 def show_name(name: str) -> str:
-    """A file's name in a form that can be printed and kept, whatever its bytes are."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    """A file's name in a form that can be printed and kept, whatever its bytes are: "caf\\xe9.png"."""
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no name of a file: a table or a pack has it
+        return name.encode("utf-8", "backslashreplace").decode()
 
 
 def is_utf8(name: str) -> bool:
@@ -116,41 +126,95 @@ def is_utf8(name: str) -> bool:
 def read_encoded(
     groups: dict[str, list[Encoded]], class_names: tuple[str, ...], options: ReadOptions, notes: Notes, *, where: str
 ) -> tuple[dict[str, RawSplit], tuple[str, ...]]:
-    """The sides, images uint8 [n, height, width, 1 or 3], and lines for the user.
+    """The sides, images uint8 [n, height, width, 1 or 3] or `EncodedImages`, and lines for the user.
 
     Gray when every image is, else RGB. The size is `options.image_size`, else the images' own when they agree, else a
     square of the median side, at most 224. What `notes` calls bad already counts. Raises `DataError` for more
     unreadable images than `options.max_bad`, for one that is too large, and for a class left without images.
     """
     n_images = sum(map(len, groups.values())) + len(notes.bad)
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(n_threads)
+    pool = ThreadPoolExecutor(count_threads())
     try:
-        looked = _look_at_all(pool, [one for group in groups.values() for one in group], options)
-        for one in looked:
-            if isinstance(one.header, str):
-                notes.bad[one.image.name] = one.header
-        notes.check(n_images, options.max_bad)
-        size, channels, reason = _choose_shape([one.header for one in looked], options.image_size)
-        sides, at = {}, 0
-        for side, group in groups.items():
-            seen = looked[at : at + len(group)]
-            at += len(group)
-            readable = [one for one in seen if not isinstance(one.header, str)]
-            sides[side] = _read_side(pool, side, readable, (*size, channels), notes, options)
+        before = notes.copy()
+        try:
+            sides, lines = _read_at_once(pool, groups, notes, options)
+        except _GuessedWrong:
+            notes.become(before)
+            sides, lines = _look_and_read(pool, groups, notes, options, n_images)
     finally:
         pool.shutdown(cancel_futures=True)
     notes.check(n_images, options.max_bad)
     _check_trained(where, sides, class_names)
-    return {side: split for side, split in sides.items() if len(split.labels)}, (reason, *notes.describe())
+    return {side: split for side, split in sides.items() if len(split.labels)}, (*lines, *notes.describe())
+
+
+class _GuessedWrong(Exception):
+    """Not all images are of the shape that a sample of them has."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all images get: (height, width, channels), and why; and how many `times` as many pixels they have
+    themselves."""
+
+    image_shape: tuple[int, int, int]
+    reason: str
+    times: float
+
+
+def _read_at_once(
+    pool: ThreadPoolExecutor, groups: dict[str, list[Encoded]], notes: Notes, options: ReadOptions
+) -> tuple[dict[str, RawSplit], tuple[str, ...]]:
+    """Guess the shape from a sample and read. Raises `_GuessedWrong`."""
+    images = [one for group in groups.values() for one in group]
+    sample = images[:: max(1, len(images) // N_SAMPLE)]
+    headers = [one.header for chunk in pool.map(_look_at, _chunks(sample)) for one in chunk if one.header]
+    if not headers:
+        raise _GuessedWrong
+    shape = _shape_of(headers, options.image_size)
+    sizes = {(one.height, one.width) for one in headers}
+    is_any_size = options.image_size is not None
+    if not is_any_size and len(sizes) > 1:
+        raise _GuessedWrong
+
+    def accept(header: ImageHeader) -> None:
+        is_fitting = is_any_size or (header.height, header.width) in sizes
+        if not is_fitting or (shape.image_shape[2] == 1 and not header.is_gray):
+            raise _GuessedWrong
+
+    reader = _Reader(pool, shape, notes, options, n_images=len(images), accept=accept)
+    return {side: reader.read_side(side, group, []) for side, group in groups.items()}, reader.lines
+
+
+def _look_and_read(
+    pool: ThreadPoolExecutor, groups: dict[str, list[Encoded]], notes: Notes, options: ReadOptions, n_images: int
+) -> tuple[dict[str, RawSplit], tuple[str, ...]]:
+    looked = _look_at_all(pool, [one for group in groups.values() for one in group], options)
+    notes.bad |= {one.image.name: one.bad for one in looked if one.bad}
+    notes.check(n_images, options.max_bad)
+    shape = _shape_of([one.header for one in looked if one.header], options.image_size)
+    reader = _Reader(pool, shape, notes, options, n_images=len(looked))
+    sides, at = {}, 0
+    for side, group in groups.items():
+        readable = [one for one in looked[at : at + len(group)] if not one.bad]
+        known = [Known(one.header, one.content) for one in readable]
+        for row in range(at, at + len(group)):
+            looked[row] = _NOTHING
+        sides[side] = reader.read_side(side, [one.image for one in readable], known)
+        at += len(group)
+    return sides, reader.lines
 
 
 class _Looked(NamedTuple):
-    """An image with its header, or why it cannot be read; `content` when it was small enough to be kept."""
+    """An image with its header, or why it is bad; `content` when it was small enough to be kept."""
 
     image: Encoded
-    header: ImageHeader | str
-    content: bytes | None
+    header: ImageHeader | None = None
+    content: bytes | None = None
+    bad: str = ""
+
+
+_NOTHING = _Looked(Encoded("", 0, ""))
 
 
 def _look_at_all(pool: ThreadPoolExecutor, images: list[Encoded], options: ReadOptions) -> list[_Looked]:
@@ -179,161 +243,158 @@ def _look_at_one(image: Encoded) -> _Looked:
         except DataError:
             if is_whole:
                 raise
-            header = read_header(_read(image), name=image.name)
+            header = read_header(read_content(image), name=image.name)
         return _Looked(image, header, content if is_whole else None)
     except ImageTooLarge:
         raise
     except DataError as error:
-        return _Looked(image, _reason(image, error), None)
+        return _Looked(image, bad=explain_bad(image, error))
 
 
-def _read(image: Encoded) -> bytes:
-    content, _ = read_image_file(image.path, offset=image.offset, n_bytes=image.n_bytes)
-    return content
-
-
-def _reason(image: Encoded, error: DataError) -> str:
-    return error.what.removeprefix(f"{image.path}: ").removeprefix(f"{image.name}: ")
-
-
-def _choose_shape(
-    headers: Iterable[ImageHeader | str], image_size: tuple[int, int] | None
-) -> tuple[tuple[int, int], int, str]:
-    """(height, width), channels, and the reason."""
-    found = [header for header in headers if not isinstance(header, str)]
-    channels = 1 if all(header.is_gray for header in found) else 3
+def choose_shape(
+    heights: NDArray[Any], widths: NDArray[Any], is_gray: NDArray[np.bool_], image_size: tuple[int, int] | None
+) -> Shape:
+    """For images [n] of these sizes in pixels: gray when all are, of `image_size`, else of the size that all have, else
+    a square of the median side, at most 224."""
+    channels = 1 if is_gray.all() else 3
     color = "gray" if channels == 1 else "RGB"
+    n_pixels = heights.astype(np.int64) * widths.astype(np.int64)
+
+    def shape(size: tuple[int, int], reason: str) -> Shape:
+        times = float(n_pixels.mean()) / math.prod(size) if len(n_pixels) else 1.0
+        return Shape((*size, channels), f"images are {color}, {reason}", times)
+
     if image_size is not None:
-        return image_size, channels, f"images are {color}, {image_size[0]}x{image_size[1]}, as data.image_size says"
-    sizes = {(header.height, header.width) for header in found}
+        return shape(image_size, f"{image_size[0]}x{image_size[1]}, as data.image_size says")
+    sizes = np.unique(np.stack([heights, widths], axis=1), axis=0)
     if len(sizes) == 1:
-        height, width = next(iter(sizes))
+        height, width = sizes[0].tolist()
         if max(height, width) <= MAX_SIZE:
-            return (height, width), channels, f"images are {color}, all of {height}x{width}"
-    median = int(np.median([(height * width) ** 0.5 for height, width, *_ in found])) if found else MAX_SIZE
+            return shape((height, width), f"all of {height}x{width}")
+    median = int(np.median(np.sqrt(n_pixels))) if len(n_pixels) else MAX_SIZE
     side = max(8, min(MAX_SIZE, median))
-    high = max(sizes, default=(0, 0))
+    high = sizes[-1].tolist() if len(sizes) else (0, 0)
     why = f"the median of sizes up to {high[0]}x{high[1]}" if len(sizes) > 1 else "all of one larger size"
-    return (side, side), channels, f"images are {color}, resized to {side}x{side} ({why}; data.image_size changes it)"
+    return shape((side, side), f"resized to {side}x{side} ({why}; data.image_size changes it)")
 
 
-def _read_side(
-    pool: ThreadPoolExecutor,
-    side: str,
-    looked: list[_Looked],
-    shape: tuple[int, int, int],
-    notes: Notes,
-    options: ReadOptions,
-) -> RawSplit:
-    """Decode into one array; rows of images that turn out bad are closed up.
-
-    An example is known by its encoded bytes: what size and channels the others have must not move it to another side.
-    """
-    images = options.allocate(f"{side}.images", (len(looked), *shape))
-    hashes = np.zeros(len(looked), np.uint64)
-    sums = np.zeros((len(looked), shape[2], 2), np.int64)
-    good = np.ones(len(looked), np.bool_)
-    n_done = 0
-    with BlockWriter(images) as rows:
-        chunks = _chunks(range(len(looked)))
-        for chunk in pool.map(lambda numbers: _decode_chunk(numbers, looked, rows, hashes, sums), chunks):
-            for row, found in chunk:
-                name = looked[row].image.name
-                if isinstance(found, str):
-                    notes.bad[name] = found
-                    good[row] = False
-                for key in found if not isinstance(found, str) else ():
-                    notes.remark(key, name)
-            n_done = min(n_done + CHUNK, len(looked))
-            _report(options, f"reading {side} images", n_done, len(looked))
-    kept = np.flatnonzero(good)
-    _close_up(images, kept)
-    labels = np.array([looked[row].image.class_index for row in kept], np.int32)
-    names = [looked[row].image.name for row in kept]
-    return RawSplit(images[: len(kept)], labels, names, hashes[kept], sums[kept])
+def _shape_of(headers: Sequence[ImageHeader], image_size: tuple[int, int] | None) -> Shape:
+    found = np.array([header[:3] for header in headers], np.int64).reshape(-1, 3)
+    return choose_shape(found[:, 0], found[:, 1], found[:, 2] > 0, image_size)
 
 
-Said = list[tuple[int, str | tuple[str, ...]]]
-"""Of rows with something to say: remarks, or why the image is bad."""
+def choose_keeping(n_bytes: int, times: float, options: ReadOptions) -> tuple[bool, str]:
+    """Whether pixels of `n_bytes` in all are kept, and the reason for not keeping them. The files have `times` as many
+    pixels: much larger ones are not decoded anew in each epoch, as long as the disk has room."""
+    room = options.room
+    if options.keep != "auto":
+        return options.keep == "pixels", "as data.keep says"
+    if room is None:
+        return True, ""
+    size = f"as pixels they would take {n_bytes / 1e9:.1f} GB"
+    if n_bytes > room.disk_bytes / 2:
+        return False, f"{size}, more than half of the free disk"
+    if n_bytes > room.memory_bytes / 4 and times < MUCH_LARGER:
+        return False, f"{size}, more than a quarter of the memory"
+    return True, ""
 
 
-def _decode_chunk(
-    numbers: Sequence[int],
-    looked: list[_Looked],
-    rows: BlockWriter,
-    hashes: NDArray[np.uint64],
-    sums: NDArray[np.int64],
-) -> Said:
-    """Fill consecutive rows, their hashes and the sums of their pixels, a block that the processor's cache holds at a
-    time."""
-    said: Said = []
-    shape = rows.images.shape[1:]
-    n_block = max(1, BLOCK_BYTES // math.prod(shape))
-    buffer = np.empty((min(n_block, len(numbers)), *shape), np.uint8)
-    for start in range(numbers[0], numbers[-1] + 1, n_block):
-        block = buffer[: numbers[-1] + 1 - start]
-        _decode_block(start, block, looked, hashes, said)
-        sums[start : start + len(block)] = sum_block(block)
-        rows.write(start, block)
-    return said
+class _Reader:
+    """Reads sides, all of one shape."""
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        shape: Shape,
+        notes: Notes,
+        options: ReadOptions,
+        *,
+        n_images: int,
+        accept: Callable[[ImageHeader], None] | None = None,
+    ) -> None:
+        self._pool, self._notes, self._options, self._accept = pool, notes, options, accept
+        self._shape = shape.image_shape
+        self._sum_every = max(1, n_images // N_SUMMED)
+        self._keeps_pixels, why = choose_keeping(n_images * math.prod(self._shape), shape.times, options)
+        encoded = f"the images are kept encoded, and decoded while training: {why}"
+        self.lines = (shape.reason,) if self._keeps_pixels else (shape.reason, encoded)
+
+    def read_side(self, side: str, images: list[Encoded], known: list[Known]) -> RawSplit:
+        """Decode all; rows of images that turn out bad are closed up.
+
+        An example is known by its encoded bytes: what size and channels the others have must not move it to another
+        side. `known` is emptied on the way.
+        """
+        n, shape = len(images), self._shape
+        pixels = self._options.allocate(f"{side}.images", (n, *shape)) if self._keeps_pixels else None
+        hashes, sums = np.zeros(n, np.uint64), np.full((n, shape[2], 2), -1)
+        good = np.ones(n, np.bool_)
+        with BlockWriter(np.empty((0, *shape), np.uint8) if pixels is None else pixels) as rows:
+
+            def decode(numbers: Sequence[int]) -> list[tuple[int, Seen]]:
+                return self._decode_chunk(numbers, images, known, rows if pixels is not None else None, hashes, sums)
+
+            n_done = 0
+            for said in _map(self._pool, decode, _chunks(range(n))):
+                for row, one in said:
+                    if one.bad:
+                        self._notes.bad[images[row].name] = one.bad
+                        good[row] = False
+                    for key in one.remarks:
+                        self._notes.remark(key, images[row].name)
+                n_done = min(n_done + CHUNK, n)
+                _report(self._options, f"reading {side} images", n_done, n)
+        kept = np.flatnonzero(good)
+        left = images if len(kept) == n else [images[row] for row in kept]
+        labels = np.array([one.class_index for one in left], np.int32)
+        names = [one.name for one in left]
+        hashes, sums = hashes[kept], sums[kept]
+        if pixels is None:
+            files = Files.make([os.path.abspath(one.path) for one in left], [one[3:] for one in left])  # noqa: PTH100
+            return RawSplit(EncodedImages(files, shape, hashes), labels, names, hashes, sums)
+        _close_up(pixels, kept)
+        return RawSplit(pixels[: len(kept)], labels, names, hashes, sums)
+
+    def _decode_chunk(
+        self,
+        numbers: Sequence[int],
+        images: list[Encoded],
+        known: list[Known],
+        rows: BlockWriter | None,
+        hashes: NDArray[np.uint64],
+        sums: NDArray[np.int64],
+    ) -> list[tuple[int, Seen]]:
+        """Fill consecutive rows, their hashes and the sums of the pixels of some, a block that the processor's cache
+        holds at a time. Rows with something to say: remarks, or why the image is bad."""
+        first, end = numbers[0], numbers[-1] + 1
+        n_block = min(max(1, BLOCK_BYTES // math.prod(self._shape)), end - first)
+        buffer = np.empty((n_block, *self._shape), np.uint8)
+        said: list[tuple[int, Seen]] = []
+        for start in range(first, end, n_block):
+            stop = min(start + n_block, end)
+            block = buffer[: stop - start]
+            seen = decode_block(images[start:stop], block, known=known[start:stop], accept=self._accept)
+            if known:
+                known[start:stop] = [Known()] * len(seen)
+            hashes[start:stop] = [one.hash for one in seen]
+            if len(summed := block[-start % self._sum_every :: self._sum_every]):
+                sums[start:stop][-start % self._sum_every :: self._sum_every] = sum_block(summed)
+            if rows is not None:
+                rows.write(start, block)
+            said += [(row, one) for row, one in enumerate(seen, start) if one.bad or one.remarks]
+        return said
 
 
-def _decode_block(
-    start: int, block: NDArray[np.uint8], looked: list[_Looked], hashes: NDArray[np.uint64], said: Said
-) -> None:
-    pending: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
-    n_pending = 0
-    n_channels = block.shape[3]
-    for number, target in enumerate(block):
-        row = start + number
-        image, header, content = looked[row]
-        try:
-            if content is None:
-                content, header = _read(image), None
-            known = None if isinstance(header, str) else header
-            pixels, remarks = decode_content(content, n_channels, name=image.name, header=known, buffer=target)
-        except ImageTooLarge:
-            raise
-        except DataError as error:
-            said.append((row, _reason(image, error)))
-            continue
-        looked[row] = looked[row]._replace(content=None)
-        hashes[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-        if _is_misnamed(image, content):
-            remarks = ("misnamed", *remarks)
-        if remarks:
-            said.append((row, remarks))
-        if pixels.shape != target.shape:
-            pending.setdefault(pixels.shape, []).append((number, pixels))
-            n_pending += pixels.nbytes
-        elif not np.may_share_memory(pixels, target):
-            target[...] = pixels
-        if n_pending > PENDING_BYTES:
-            _resize_into(block, pending)
-            n_pending = 0
-    _resize_into(block, pending)
-
-
-def _is_misnamed(image: Encoded, content: bytes) -> bool:
-    """Only a whole file has a suffix to be wrong."""
-    if image.n_bytes is not None:
-        return False
-    named = SUFFIX_FORMATS.get(image.path[image.path.rfind(".") :].lower())
-    return named is not None and named != find_format(content)
-
-
-def _resize_into(
-    images: NDArray[np.uint8], pending: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]]
-) -> None:
-    """Those of one size together. Empties `pending`."""
-    if not pending:
-        return
-    from railcar.layers.images import resize_images
-
-    for group in pending.values():
-        rows = [row for row, _ in group]
-        images[rows] = np.asarray(resize_images(np.stack([pixels for _, pixels in group]), images.shape[1:3]))
-    pending.clear()
+def _map(pool: ThreadPoolExecutor, work: Callable[[Item], Done], items: Iterable[Item]) -> Iterator[Done]:
+    """In order, as `pool.map`; when one fails it waits for those under way, so that nobody writes any more."""
+    futures = deque(pool.submit(work, one) for one in items)
+    try:
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        for one in futures:
+            one.cancel()
+        wait(futures)
 
 
 def _close_up(images: NDArray[np.uint8], kept: NDArray[np.int64]) -> None:

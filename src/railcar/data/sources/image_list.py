@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from railcar.data.classes import index_labels
-from railcar.data.sources.encoded import Encoded, Notes, is_utf8, read_encoded, show_name
+from railcar.data.decoding import Encoded
+from railcar.data.sources.encoded import Notes, is_utf8, read_encoded, show_name
 from railcar.data.types import RawData, ReadOptions
 from railcar.errors import DataError
 

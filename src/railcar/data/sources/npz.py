@@ -1,4 +1,5 @@
-"""NumPy archives: `.npz` with images and labels, with or without a test side, in the usual spellings.
+"""NumPy archives: `.npz` with images and labels, with or without a test side, in the usual spellings; and single arrays
+whose rows are a label and its pixels.
 
 Owns the names of arrays, and what pixels and labels may look like (arrays in memory pass the same checks). Never
 unpickles.
@@ -31,6 +32,12 @@ LABEL_NAMES = {
 }
 WHOLE_IMAGE_NAMES = ("images", "x", "X", "data", "image")
 WHOLE_LABEL_NAMES = ("labels", "y", "Y", "label", "target", "targets")
+DAMAGED_HINT = "fetch it again, or save it anew with numpy.savez(path, x_train=..., y_train=...)"
+SAVE_HINT = "save it again with numpy.savez(path, x_train=..., y_train=...)"
+# Of 8x8 pixels. Shorter rows of whole numbers are tables as often as not.
+FEWEST_PIXELS = 64
+MAX_LABEL = 999
+"""Of rows that begin with their label."""
 NAMES_HINT = "name the arrays x_train, y_train, x_test, y_test, or images and labels"
 
 
@@ -40,7 +47,7 @@ def read_npz(path: Path, options: ReadOptions | None = None) -> RawData:
     Raises `DataError` for a file that is damaged or needs unpickling, arrays that are missing or do not belong
     together, and pixels or labels that are not.
     """
-    arrays = _read_arrays(path)
+    arrays, notes = _read_arrays(path)
     pairs = _pair_names(path, arrays)
     images, labels = {}, {}
     for side, (image_name, label_name) in pairs.items():
@@ -58,24 +65,25 @@ def read_npz(path: Path, options: ReadOptions | None = None) -> RawData:
                 hint="save both sides with one size and as many channels",
             )
     class_names, indices = index_labels(labels, where=str(path))
-    return RawData("npz", class_names, {side: RawSplit(images[side], indices[side], side) for side in pairs})
+    sides = {side: RawSplit(images[side], indices[side], side) for side in pairs}
+    return RawData("npz", class_names, sides, notes)
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays whose names mean something to us."""
+def _read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """The arrays whose names mean something to us, and notes."""
     wanted = {*WHOLE_IMAGE_NAMES, *WHOLE_LABEL_NAMES}
     for names in (*IMAGE_NAMES.values(), *LABEL_NAMES.values()):
         wanted.update(names)
-    hint = "save it again with numpy.savez(path, x_train=..., y_train=...)"
     name = ""
     try:
         # numpy leaves a file that it opened itself open when the archive is damaged
         with path.open("rb") as file:
             if file.read(6) == b"\x93NUMPY":
-                raise DataError(f"{path}: a single array (.npy), without labels", hint=hint)
+                file.seek(0)
+                return _split_rows(path, np.load(file, allow_pickle=False))
             file.seek(0)
             if file.read(2) != b"PK":
-                raise DataError(f"{path}: truncated or damaged, or not an .npz", hint=hint)
+                raise DataError(f"{path}: truncated or damaged, or not an .npz", hint=DAMAGED_HINT)
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {}
@@ -83,15 +91,17 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                     if name in wanted:
                         array = archive[name]
                         if not isinstance(array, np.ndarray):  # numpy hands out members of other kinds as bytes
-                            raise DataError(f"{path}: {name} is no array", hint=hint)
+                            raise DataError(f"{path}: {name} is no array", hint=SAVE_HINT)
                         arrays[name] = array
                 if not arrays:
                     raise DataError(f"{path}: holds {_list(archive.files)}", hint=NAMES_HINT)
-                return arrays
+                return arrays, ()
     except (zipfile.BadZipFile, EOFError, zlib.error, OSError, KeyError, MemoryError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise DataError(f"{path}: {error.strerror}", hint="check the path and its permissions") from error
-        raise DataError(f"{path}: truncated or damaged, or not an .npz: {_one_line(error)}", hint=hint) from error
+        # of a file without its end, zipfile says that it is no zip file
+        words = "" if isinstance(error, zipfile.BadZipFile) and "not a zip" in str(error) else f": {_one_line(error)}"
+        raise DataError(f"{path}: truncated or damaged, or not an .npz{words}", hint=DAMAGED_HINT) from error
     except ValueError as error:
         if "allow_pickle" in str(error):
             inside = f" in {name!r}" if name else ""
@@ -99,7 +109,28 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 f"{path}: Python objects{inside}, which railcar never unpickles (they could run code)",
                 hint="save plain arrays: images as uint8, labels as integers or strings",
             ) from error
-        raise DataError(f"{path}: truncated or damaged: {_one_line(error)}", hint=hint) from error
+        raise DataError(f"{path}: truncated or damaged: {_one_line(error)}", hint=DAMAGED_HINT) from error
+
+
+def _split_rows(path: Path, array: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
+    """Images and labels of a single array, as `numpy.save` writes what was read from a CSV of digits: each row a label
+    and its pixels."""
+    n_pixels = array.shape[1] - 1 if array.ndim == 2 and len(array) else 0
+    if not (_holds_square(n_pixels) and array.dtype.kind in "iuf" and _are_labels(array[:, 0])):
+        shape = "x".join(map(str, array.shape)) or "a single value"
+        raise DataError(f"{path}: a single array (.npy) of shape {shape}, without labels", hint=SAVE_HINT)
+    misnamed = "" if path.name.lower().endswith(".npy") else f", though its name says {path.suffix}"
+    note = f"{path.name}: a single array (.npy){misnamed}: each row is read as a label and {n_pixels} pixels"
+    return {"images": array[:, 1:], "labels": array[:, 0]}, (note,)
+
+
+def _are_labels(values: NDArray[Any]) -> bool:
+    """Whether they are whole numbers of 0 to `MAX_LABEL`."""
+    return bool(((values >= 0) & (values <= MAX_LABEL) & (values == np.floor(values))).all())
+
+
+def _holds_square(n_pixels: int) -> bool:
+    return n_pixels >= FEWEST_PIXELS and (isqrt(n_pixels) ** 2 == n_pixels or 3 * isqrt(n_pixels // 3) ** 2 == n_pixels)
 
 
 def _one_line(error: BaseException) -> str:

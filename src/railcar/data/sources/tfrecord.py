@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
-from railcar.data.sources.encoded import Encoded, Notes, name_some, read_encoded
+from railcar.data.decoding import Encoded
+from railcar.data.sources.encoded import Notes, name_some, read_encoded
 from railcar.data.sources.layout import find_side
 from railcar.data.sources.npz import find_image_shape
 from railcar.data.types import RawData, RawSplit, ReadOptions
