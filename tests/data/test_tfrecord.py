@@ -19,6 +19,12 @@ from railcar.storage.archives import Limits
 from railcar.storage.records import compute_crc32c, unpack_records
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of their own: other tests look at what was unpacked into the one that all share."""
+    monkeypatch.setenv("RAILCAR_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 def make_image(seed: int, shape: tuple[int, ...] = (6, 8, 3)) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 

@@ -54,7 +54,8 @@ class Data(Node):
     task: Literal["classification", "regression"] | None = None
     """Whether classes are learnt, or a number (of tables); detected when absent."""
     label: str | None = None
-    """The column of the labels, for CSV, JSONL, Parquet and Arrow; found when absent and plain to see."""
+    """The column of the labels, for CSV, JSONL, Parquet and Arrow; found when absent and plain to see. Of
+    CIFAR-100 `fine` or `coarse`."""
     drop: tuple[str, ...] = ()
     """Columns of a table that are not learnt from."""
     columns: dict[str, Literal["number", "category", "boolean", "date", "text"]] = {}
