@@ -17,7 +17,10 @@ from benchmarks.reliability.run import Outcome
 from railcar.runs.checkpoint import find_newest
 from railcar.runs.run_dir import RunDir
 
-_LIMIT_S = 20.0
+LIMIT_S = 20.0
+_CHANGES = ("data.source=mnist-sample", "training.steps=1000000", "training.checkpoint_every=20")
+# A network of 3.3 million parameters.
+SIGTERM_WORDS = ["mnist-tutorial", "--name", "subject", *(word for one in _CHANGES for word in ("--set", one))]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Cut:
 def train_whole(folder: Path, recipe: Path) -> Whole:
     runs_dir = folder / "whole"
     child = train([str(recipe), "--runs-dir", str(runs_dir)], folder / "whole.log")
-    run = _await_run(child, runs_dir)
+    run = await_run(child, runs_dir)
     appeared = time.monotonic()
     assert child.wait() == 0, child.said()
     return Whole(run, time.monotonic() - appeared)
@@ -55,7 +58,7 @@ def cut_and_resume(folder: Path, recipe: Path, life_s: float, chance: random.Ran
         runs_dir = folder / "cut"
         shutil.rmtree(runs_dir, ignore_errors=True)
         child = train([str(recipe), "--runs-dir", str(runs_dir)], log)
-        run = _await_run(child, runs_dir)
+        run = await_run(child, runs_dir)
         moments: list[float] = []
         for _ in range(chance.choice((1, 1, 2, 3))):
             moment = chance.uniform(0, life_s)
@@ -122,14 +125,11 @@ def measure_steps(folder: Path, trials: int | None, chance: random.Random) -> Ou
 
 def measure_sigterm(folder: Path, trials: int | None, chance: random.Random) -> Outcome:
     """Row 8: a process begun from nothing, a network of 3.3 million parameters; from the signal to its end."""
-    words = ["mnist-tutorial", "--name", "subject"]
-    for change in ("data.source=mnist-sample", "training.steps=1000000", "training.checkpoint_every=20"):
-        words += ["--set", change]
     trials, failures, times, n_steps = trials or 20, [], [], []
     for trial in range(trials):
         runs_dir = folder / f"sigterm-{trial}"
-        child = start_railcar(["train", *words, "--runs-dir", str(runs_dir)], folder / "log")
-        run, moment = _await_run(child, runs_dir), chance.uniform(0, 8)
+        child = start_railcar(["train", *SIGTERM_WORDS, "--runs-dir", str(runs_dir)], folder / "log")
+        run, moment = await_run(child, runs_dir), chance.uniform(0, 8)
         time.sleep(moment)
         sent = time.monotonic()
         child.kill(signal.SIGTERM)
@@ -140,7 +140,7 @@ def measure_sigterm(folder: Path, trials: int | None, chance: random.Random) -> 
         saved = newest.step if newest else 0
         told = re.search(rf"railcar train --resume={run.name}", child.said())
         is_right = (status, manifest["state"], saved, damaged) == (143, "interrupted", manifest["step"], [])
-        if not (is_right and told and times[-1] <= _LIMIT_S):
+        if not (is_right and told and times[-1] <= LIMIT_S):
             problem = f"exit {status}, {manifest['state']}, step {manifest['step']}, saved {saved}, {times[-1]:.1f} s"
             failures.append(f"trial {trial}, after {moment:.2f} s: {problem}")
         shutil.rmtree(runs_dir)
@@ -149,7 +149,8 @@ def measure_sigterm(folder: Path, trials: int | None, chance: random.Random) -> 
     return Outcome(trials - len(failures), trials, note, failures)
 
 
-def _await_run(child: Child, runs_dir: Path) -> RunDir:
+def await_run(child: Child, runs_dir: Path) -> RunDir:
+    """The run in the folder, once it is there."""
     while (run := subject.find_only_run(runs_dir)) is None:
         assert child.poll() is None, child.said()
         time.sleep(0.001)

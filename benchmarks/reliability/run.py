@@ -3,7 +3,7 @@
     python -m benchmarks.reliability [--rows 1,2] [--quick] [--seed N] [--json FILE]
 
 Rows 1 and 4 to 8 train in processes of their own that run the command line's `main`; they are forked from this one,
-which has imported TensorFlow and not started it (row 8 starts `python -m railcar` anew each time). Linux only.
+which has imported TensorFlow and not started it (rows 8 and 8b start `python -m railcar` anew each time). Linux only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Outcome:
 class Row:
     """`trials` and `quick_trials` are how many are run; a row with None decides by itself."""
 
-    number: int
+    number: str
     what: str
     measure: Callable[[Path, int | None, random.Random], Outcome]
     trials: int | None
@@ -45,30 +45,31 @@ class Row:
 
 
 def build_rows() -> list[Row]:
-    from benchmarks.reliability import disk, kills, saves
+    from benchmarks.reliability import bucket, disk, kills, saves
 
     return [
-        Row(1, "kill -9 in training, resumed: the same bits", kills.measure_weights, 200, 2),
-        Row(2, "kill at every file-system call of a save", saves.measure_every_call, None, None),
-        Row(3, "kill -9 while saving back to back", saves.measure_random_kills, 200, 5),
-        Row(4, "disk full during a save: the old one loads", disk.measure_full_disk, 20, 1),
-        Row(5, "newest checkpoint damaged: falls back, says so", disk.measure_damage, 50, 2),
-        Row(6, "steps and learning rates after a resume", kills.measure_steps, 20, 1),
-        Row(7, "best score, patience, history after a resume", kills.measure_memory, 20, 1),
-        Row(8, "SIGTERM to a saved checkpoint, 20 s at most", kills.measure_sigterm, 20, 1),
+        Row("1", "kill -9 in training, resumed: the same bits", kills.measure_weights, 200, 2),
+        Row("2", "kill at every file-system call of a save", saves.measure_every_call, None, None),
+        Row("3", "kill -9 while saving back to back", saves.measure_random_kills, 200, 5),
+        Row("4", "disk full during a save: the old one loads", disk.measure_full_disk, 20, 1),
+        Row("5", "newest checkpoint damaged: falls back, says so", disk.measure_damage, 50, 2),
+        Row("6", "steps and learning rates after a resume", kills.measure_steps, 20, 1),
+        Row("7", "best score, patience, history after a resume", kills.measure_memory, 20, 1),
+        Row("8", "SIGTERM to a saved checkpoint, 20 s at most", kills.measure_sigterm, 20, 1),
+        Row("8b", "the same, with its run in a bucket", bucket.measure_sigterm, 20, 1),
     ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", default="1,2,3,4,5,6,7,8", help="which rows, such as 1,4")
+    parser.add_argument("--rows", default="1,2,3,4,5,6,7,8,8b", help="which rows, such as 1,4")
     parser.add_argument("--quick", action="store_true", help="a few trials of each")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places")
     parser.add_argument("--json", type=Path, help="also write the results into this file")
     options = parser.parse_args()
     if sys.platform != "linux":
         parser.error("needs Linux: processes are forked, traced and killed by its means")
-    wanted = [int(number) for number in options.rows.split(",")]
+    wanted = options.rows.split(",")
     results = []
     print(f"{'row':<5}{'what':<48}{'passed':>9}{'target':>9}{'time':>9}  figures", flush=True)
     for row in (row for row in build_rows() if row.number in wanted):

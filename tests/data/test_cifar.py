@@ -9,6 +9,7 @@ import pytest
 
 from railcar.data.detect import detect_form
 from railcar.data.sources.cifar import NAMES_FILE, SIDES, read_cifar_folder, unpack_cifar10
+from railcar.data.types import ReadOptions
 from railcar.errors import DataError, NotFound
 
 
@@ -62,3 +63,43 @@ def test_files_that_are_not_whole_are_refused_by_name(archive: Path, tmp_path: P
     archive.write_bytes(archive.read_bytes()[:200])
     with pytest.raises(DataError, match="cannot be unpacked"):
         unpack_cifar10(archive, folder)
+
+
+@pytest.fixture
+def hundred(tmp_path: Path) -> Path:
+    """As CIFAR-100's binary version is unpacked: a byte of coarse label, one of fine label, and the pixels."""
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    pixels = make_record(0, 200, 100, 50)[1:]
+    for name, labels in {"train.bin": [(0, 2), (1, 0), (0, 1)], "test.bin": [(1, 0)]}.items():
+        (folder / name).write_bytes(b"".join(bytes(pair) + pixels for pair in labels))
+    (folder / "fine_label_names.txt").write_text("apple\nbeaver\nbed\n")
+    (folder / "coarse_label_names.txt").write_text("furniture\nfruit\n")
+    return folder
+
+
+def test_cifar_100_is_learnt_by_its_fine_labels_and_says_that_there_are_coarse_ones(hundred: Path) -> None:
+    form, reason = detect_form(hundred)
+    data = read_cifar_folder(hundred)
+
+    assert form == "cifar" and reason.endswith("holds the binary files of CIFAR-100")
+    assert data.class_names == ("apple", "beaver", "bed")
+    assert data.sides["train"].labels.tolist() == [2, 0, 1] and data.sides["test"].labels.tolist() == [0]
+    np.testing.assert_array_equal(data.sides["train"].images[2, 31, 0], [200, 100, 50])
+    assert data.warnings == ("CIFAR-100 by its 100 fine classes; its 20 coarse ones: --label coarse",)
+
+
+def test_the_label_coarse_takes_the_coarse_labels_of_cifar_100(hundred: Path) -> None:
+    data = read_cifar_folder(hundred, ReadOptions(label="coarse"))
+    assert data.class_names == ("furniture", "fruit")
+    assert data.sides["train"].labels.tolist() == [0, 1, 0]
+
+    with pytest.raises(DataError, match="no labels 'species'") as caught:
+        read_cifar_folder(hundred, ReadOptions(label="species"))
+    assert caught.value.hint == "it has fine (100 classes) and coarse (20)"
+
+
+def test_a_label_of_cifar_100_that_has_no_name_is_refused_with_its_record(hundred: Path) -> None:
+    (hundred / "fine_label_names.txt").write_text("apple\nbeaver\n")
+    with pytest.raises(DataError, match=r"train\.bin: record 1 has label 2, and there are 2 classes"):
+        read_cifar_folder(hundred)

@@ -132,3 +132,19 @@ def test_pixels_are_kept_where_there_is_room_for_them(
     found, reason = choose_keeping(n_bytes, times, ReadOptions(keep=keep, room=room))
     assert found is kept
     assert reason.endswith(why) and bool(reason) is bool(why)
+
+
+@pytest.mark.parametrize("n_known", [0, 25])
+def test_mean_and_deviation_come_from_the_images_whose_pixels_were_summed(
+    make: SimpleNamespace, tmp_path: Path, n_known: int
+) -> None:
+    """Of very many images some are; where too few of those are trained on, pixels are summed anew."""
+    folder = make.class_folders(tmp_path / "photos", n=20)
+    whole = open_dataset(str(folder), validation=None)
+    path = whole.path / "train.sums.npy"
+    sums = np.load(path)
+    sums[n_known:] = -1
+    np.save(path, sums)
+    found = open_dataset(str(folder), validation=None)
+    np.testing.assert_allclose(found.features.mean, whole.features.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.features.std, whole.features.std, rtol=1e-12)

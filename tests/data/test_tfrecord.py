@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -14,7 +15,8 @@ from railcar.data.detect import FORMS, detect_form
 from railcar.data.sources.tfrecord import find_tfds_folder, read_tfds_folder, read_tfrecords
 from railcar.data.types import ReadOptions
 from railcar.errors import DataError
-from railcar.storage.records import compute_crc32c
+from railcar.storage.archives import Limits
+from railcar.storage.records import compute_crc32c, unpack_records
 
 
 def make_image(seed: int, shape: tuple[int, ...] = (6, 8, 3)) -> NDArray[np.uint8]:
@@ -129,6 +131,61 @@ def test_damage_is_said_with_its_place(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match=words):
             read_tfrecords(path)
+
+
+@pytest.mark.parametrize("name", ["train.tfrecord.gz", "train.tfrecord", "train.tfrecord-00000-of-00001.gz"])
+def test_a_file_packed_by_gzip_is_read_whatever_its_name_says(tmp_path: Path, name: str) -> None:
+    plain = write_records(tmp_path / "plain.tfrecord", make_examples(4))
+    packed = tmp_path / "packed" / name
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+
+    raw, again = read_tfrecords(packed), read_tfrecords(plain)
+    assert detect_form(packed)[0] == "tfrecord" and detect_form(packed.parent)[0] == "tfrecord"
+    np.testing.assert_array_equal(raw.sides["train"].images, again.sides["train"].images)
+    assert raw.sides["train"].labels.tolist() == again.sides["train"].labels.tolist()
+    assert raw.sides["train"].ids[3] == f"{name}/3"
+
+
+def test_plain_pixels_packed_by_gzip_are_read_too(tmp_path: Path) -> None:
+    images = [make_image(i, (6, 6, 1)) for i in range(4)]
+    examples = [{"image_raw": image.tobytes(), "label": i % 2} for i, image in enumerate(images)]
+    path = write_records(tmp_path / "plain.tfrecord", examples)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(read_tfrecords(path).sides["train"].images, np.stack(images))
+
+
+def test_packed_records_are_unpacked_once_and_again_when_the_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord.gz"
+    path.write_bytes(gzip.compress(b"one"))
+    first = unpack_records(path)
+    seen = first.stat().st_mtime_ns
+    assert first.name == "a.tfrecord" and first.read_bytes() == b"one"
+    assert unpack_records(path) == first and first.stat().st_mtime_ns == seen
+    path.write_bytes(gzip.compress(b"another"))
+    assert unpack_records(path).read_bytes() == b"another"
+
+
+def test_packed_records_that_are_cut_off_or_too_many_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord.gz"
+    packed = gzip.compress(np.random.default_rng(0).bytes(5000))
+    path.write_bytes(packed[:3000])
+    with pytest.raises(DataError, match=r"a\.tfrecord\.gz: packed by gzip, and truncated"):
+        unpack_records(path)
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match="unpacks to more than"):
+        unpack_records(path, Limits(small_bytes=1000, ratio=0))
+    assert unpack_records(path).stat().st_size == 5000
+
+
+def test_damage_in_a_packed_file_names_that_file(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "a.tfrecord", make_examples(3))
+    damaged = bytearray(path.read_bytes())
+    damaged[-2] ^= 1
+    path.write_bytes(gzip.compress(bytes(damaged)))
+    with pytest.raises(DataError) as caught:
+        read_tfrecords(path)
+    assert caught.value.what.startswith(f"{path}: corrupted record at ")
 
 
 def test_the_checksum_is_the_published_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from railcar.errors import DataError, NotFound, OutputError, Unreachable
 from railcar.storage import remote
 from railcar.storage.copies import Copy, list_copies
-from railcar.storage.fetch import fetch_tree
+from railcar.storage.fetch import fetch_tree, heard_by
 from railcar.storage.parts import PART_BYTES
 from tests.places import Place
 
@@ -201,3 +201,17 @@ def test_two_processes_that_fetch_the_same_do_it_once(s3: Place) -> None:
     assert read_tree(Path(printed[0][0].strip())) == files
     assert printed[0][0] == printed[1][0]
     assert s3.count("GET") - before == 30 + 2  # each file once, and a listing for each process
+
+
+def test_who_listens_is_told_and_stderr_is_not(
+    bucket: Place, clouds: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(bucket, 4)
+    fetch_tree(f"{bucket.address}/photos")
+    clouds.setenv("RAILCAR_RETRY_S", "0.2")
+    bucket.faults.n_allowed = 0
+    said: list[str] = []
+    with heard_by(said.append):
+        fetch_tree(f"{bucket.address}/photos")
+    assert len(said) == 1 and "fetched and verified before is used" in said[0]
+    assert capsys.readouterr().err == ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import polars as pl
@@ -17,20 +18,20 @@ def read(folder: Path, content: str | bytes, name: str = "data.jsonl") -> Rows:
 
 
 def test_strings_numbers_and_booleans_stay_what_they_are(tmp_path: Path) -> None:
-    rows = read(tmp_path, '{"t": " a ", "n": 1, "f": 1, "b": true}\n\n{"t": "01", "n": -2, "f": 2.5, "b": null}\n')
+    rows = read(tmp_path, '{"t": "a  b", "n": 1, "f": 1, "b": true}\n\n{"t": "01", "n": -2, "f": 2.5, "b": null}\n')
 
     assert rows.frame.schema == {"t": pl.String, "n": pl.Int64, "f": pl.Float64, "b": pl.Boolean}
-    assert rows.frame.rows() == [(" a ", 1, 1.0, True), ("01", -2, 2.5, None)]
+    assert rows.frame.rows() == [("a  b", 1, 1.0, True), ("01", -2, 2.5, None)]
     assert (rows.form, rows.notes) == ("jsonl", ())
     assert rows.place(1) == f"{tmp_path / 'data.jsonl'}: line 3"
 
 
 @pytest.mark.parametrize("name", ["data.ndjson", "data.jsonl.gz", "data.JSONL"])
 def test_each_suffix_reads_the_same(tmp_path: Path, name: str) -> None:
-    content = '{"text": "é\u2028 \\u00e9 \\n"}\r\n'.encode()
+    content = '{"text": "é\u2028 \\n \\u00e9"}\r\n'.encode()
     rows = read(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name)
 
-    assert rows.frame.rows() == [("é\u2028 é \n",)]
+    assert rows.frame.rows() == [("é\u2028 \n é",)]
     assert rows.notes == ()
 
 
@@ -84,3 +85,12 @@ def test_json_that_no_table_can_hold_is_refused_with_its_line(tmp_path: Path, fa
 
     assert caught.value.what.startswith(f"{tmp_path / 'data.jsonl'}: {message}")
     assert caught.value.hint
+
+
+def test_spaces_around_strings_are_stripped_with_a_note(tmp_path: Path) -> None:
+    labels = ["cat", " cat", "cat ", " "]
+    rows = read(tmp_path, "".join(json.dumps({"n": n, "label": label}) + "\n" for n, label in enumerate(labels)))
+
+    assert rows.frame["label"].to_list() == ["cat", "cat", "cat", None]
+    assert rows.frame["n"].to_list() == [0, 1, 2, 3]
+    assert list(rows.notes) == ["data.jsonl: spaces around values are stripped, the first on line 2"]

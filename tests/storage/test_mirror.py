@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -162,3 +163,54 @@ def test_nothing_there_is_no_run(place: Place, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no run is there"):
         restore_run(f"{place.address}/run", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_checkpoint_that_is_damaged_here_does_not_replace_the_whole_one_there(place: Place, tmp_path: Path) -> None:
+    run = save(new_run(tmp_path), 100)
+    save(run, 200)
+    mirror_folder(run, f"{place.address}/run")
+    path = run / "checkpoints" / "step-00000200" / "variables.npz"
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 1
+    path.write_bytes(bytes(content))
+    assert mirror_folder(run, f"{place.address}/run").newest_step == 100
+    assert restore_run(f"{place.address}/run", tmp_path / "other") == newest_step(tmp_path / "other") == 200
+
+
+def test_a_run_without_its_checkpoints_is_brought_quickly(bucket: Place, tmp_path: Path) -> None:
+    run = save(new_run(tmp_path), 100)
+    mirror_folder(run, f"{bucket.address}/run")
+    before = len(bucket.requests)
+    assert restore_run(f"{bucket.address}/run", tmp_path / "other", checkpoints=False) is None
+    assert not any("step-" in one for one in bucket.requests[before:])
+    expected = {name: content for name, content in files_of(run).items() if not name.startswith("checkpoints/")}
+    assert files_of(tmp_path / "other") == expected
+    before = len(bucket.requests)
+    restore_run(f"{bucket.address}/run", tmp_path / "other", checkpoints=False)
+    assert len(bucket.requests) - before <= 2, "what is the same is not fetched again"
+
+
+def test_hidden_names_of_the_bucket_are_no_files_of_the_run(place: Place, tmp_path: Path) -> None:
+    mirror_folder(save(new_run(tmp_path), 100), f"{place.address}/run")
+    remote.write(f"{place.address}/run/.lease/000001.json", b"{}")
+    restore_run(f"{place.address}/run", tmp_path / "other")
+    assert not (tmp_path / "other" / ".lease").exists()
+
+
+def test_no_checkpoint_is_there_before_the_history_that_it_counts_on(
+    bucket: Place, tmp_path: Path, clouds: pytest.MonkeyPatch
+) -> None:
+    clouds.setenv("RAILCAR_RETRY_S", "0")
+    run = save(new_run(tmp_path), 100)
+    n_complete = 0
+    for n_allowed in range(2, 40, 2):
+        address = f"{bucket.address}/run{n_allowed}"
+        bucket.faults.n_allowed = n_allowed
+        with contextlib.suppress(Unreachable):
+            mirror_folder(run, address)
+        bucket.faults.n_allowed = None
+        names = {entry.key.partition(f"run{n_allowed}/")[2] for entry in remote.list_objects(address)}
+        if f"checkpoints/step-00000100/{COMPLETE}" in names:
+            n_complete += 1
+            assert {"metrics.jsonl", "recipe.yaml", "manifest.json"} <= names
+    assert 3 <= n_complete < 19

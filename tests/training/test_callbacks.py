@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from railcar.errors import Interrupted
+from railcar.errors import Interrupted, OutputError
 from railcar.recipe.schema import EarlyStop, StopAt
 from railcar.training.callbacks import BestScore, Ending, StopSignals
 
@@ -64,3 +64,15 @@ def test_stop_at_ends_at_the_first_validation_that_reaches_the_value():
     assert note_all(Ending(), [0.5, 0.25], stop_at=StopAt(metric="val_accuracy", value=0.75)) == [False, True]
     assert note_all(Ending(), [0.5, 0.2], stop_at=StopAt(metric="val_loss", value=0.3)) == [False, True]
     assert note_all(Ending(), [0.5, math.nan], stop_at=StopAt(metric="val_loss", value=0.3)) == [False, False]
+
+
+def test_what_tensorflow_makes_of_a_signal_is_the_signal_again():
+    with StopSignals("go on") as signals:
+        fault = RuntimeError("Interrupted: SIGTERM ended the run\n\nAt:\n  file.py(3): _receive")
+        assert signals.explain(fault) is fault, "no signal came"
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        told = signals.explain(fault)
+        assert isinstance(told, Interrupted) and told.exit_status == 143 and told.hint == "go on"
+        full = OutputError("the disk is full")
+        assert signals.explain(full) is full

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from railcar.errors import NotFound, UsageError
+from railcar.storage import remote
 from railcar.workflows.check import check
+from tests.places import Place
 from tests.synthetic import make_images, write_image_folder
 
 
@@ -115,3 +117,19 @@ def test_a_regression_is_checked_by_its_targets(tmp_path: Path) -> None:
     assert diagnosis.task == "regression"
     assert [one.example.name for one in diagnosis.suspects] == ["t.csv: line 9"]
     assert diagnosis.suspects[0].confidence is None
+
+
+def test_quiet_says_nothing_of_a_network_that_is_gone(
+    google: Place, tmp_path: Path, clouds: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_image_folder(tmp_path / "photos")
+    for path in folder.rglob("*.png"):
+        remote.write(f"{google.address}/photos/{path.relative_to(folder).as_posix()}", path)
+    check(f"{google.address}/photos", quiet=True)
+    clouds.setenv("RAILCAR_RETRY_S", "0.2")
+    google.faults.n_allowed = 0
+    capfd.readouterr()
+    assert check(f"{google.address}/photos", quiet=True).dataset is not None
+    assert capfd.readouterr().err == ""
+    check(f"{google.address}/photos")
+    assert "fetched and verified before is used" in " ".join(capfd.readouterr().err.split())

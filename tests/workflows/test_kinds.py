@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -122,6 +123,17 @@ def test_a_number_is_learnt_from_a_table_with_gaps_dates_and_categories(number_r
     types = {one["name"]: one["type"] for one in encoding["columns"]}
     assert types == {"size": "number", "age": "number", "town": "category", "garden": "boolean", "sold": "date"}
     assert (number_run.path / "plots" / "predicted.png").is_file()
+
+
+def test_a_run_has_a_picture_of_what_becomes_of_its_rows(number_run: Any, text_run: Any):
+    for run, title, word in (
+        (number_run, "What becomes of a row", "garden"),
+        (text_run, "What becomes of a text", "look up"),
+    ):
+        root = ElementTree.fromstring(RunDir(run.path).plots.joinpath("preprocessing.svg").read_bytes())
+        words = [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert words[0] == title and word in words
+        assert run is text_run or "as the label is measured" in " ".join(map(str, words))
 
 
 def test_frames_come_back_as_frames_with_numbers_in_the_unit_of_the_label(number_run: Any, tmp_path: Path):

@@ -46,7 +46,9 @@ def test_a_run_directory_has_every_file_of_the_interface(run):
         assert path.is_file(), path
     for path in (found.best_path, found.last_path, found.evaluation_path, found.predictions_path, found.log_path):
         assert path.is_file(), path
-    assert {"curves.png", "confusion.png", "mistakes.png", "batch.png"} <= {one.name for one in found.plots.iterdir()}
+    assert {"curves.png", "confusion.png", "mistakes.png", "batch.png", "preprocessing.svg"} <= {
+        one.name for one in found.plots.iterdir()
+    }
     artifact = {one.name for one in found.artifact.iterdir()}
     assert artifact == {"model.keras", "artifact.json", "signature.json", "samples"}
     assert list(found.tensorboard.glob("events.*"))

@@ -15,6 +15,7 @@ from railcar import __version__
 from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option
 from railcar.errors import RailcarError
+from railcar.runs.place import find_place
 from railcar.storage.local import cache_dir
 from railcar.training import hardware
 
@@ -24,7 +25,7 @@ _LABEL_WIDTH = 14
 @click.command("doctor")
 @runs_dir_option
 @common_options(json=True)
-def command(runs_dir: Path, console: Console) -> None:
+def command(runs_dir: Path | str, console: Console) -> None:
     """Show what this machine has and how fast it computes.
 
     Versions, processor, memory, disk, GPUs and driver, and measured rates of float32 and bfloat16. Takes some seconds.
@@ -36,7 +37,7 @@ def command(runs_dir: Path, console: Console) -> None:
         console.result(_text(document))
 
 
-def describe_machine(runs_dir: Path, console: Console) -> dict[str, Any]:
+def describe_machine(runs_dir: Path | str, console: Console) -> dict[str, Any]:
     """All that is printed. `tensorflow`, `rates` and `verdict` are None where TensorFlow cannot be used, and `problem`
     and `hint` then say why; they name a GPU that TensorFlow does not use, too."""
     n_cores, n_usable = hardware.count_cores()
@@ -52,7 +53,7 @@ def describe_machine(runs_dir: Path, console: Console) -> dict[str, Any]:
             "instruction_sets": {name: name in flags for name in hardware.INSTRUCTION_SETS},
         },
         "memory": hardware.describe_memory(),
-        "disk": {str(folder): hardware.free_disk_gb(folder) for folder in (runs_dir, cache_dir())},
+        "disk": {str(folder): hardware.free_disk_gb(folder) for folder in (find_place(runs_dir).folder, cache_dir())},
         "driver": hardware.describe_driver(),
         "gpus": [],
         "tensorflow": None,

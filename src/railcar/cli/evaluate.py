@@ -18,9 +18,10 @@ from railcar.cli.options import common_options, runs_dir_option
 @runs_dir_option
 @common_options(json=True)
 def command(
-    run: str | None, data: str | None, split: str | None, checkpoint: str | None, runs_dir: Path, console: Console
+    run: str | None, data: str | None, split: str | None, checkpoint: str | None, runs_dir: Path | str, console: Console
 ) -> None:
-    """Measure the model of RUN (a name, a unique prefix or a folder; the newest if not given) on its test split."""
+    """Measure the model of RUN (a name, a unique prefix, a folder or an address; the newest if not given) on
+    its test split."""
     from railcar.reporting.tables import format_evaluation
     from railcar.workflows.evaluate import evaluate
 

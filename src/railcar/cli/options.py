@@ -1,7 +1,7 @@
 """The options that several commands share, as decorators, so that they are spelled and explained once.
 
     @click.command()
-    @runs_dir_option                   # runs_dir: Path
+    @runs_dir_option                   # runs_dir: Path | str, which is an address
     @set_option                        # overrides: tuple[str, ...]
     @common_options(json=True)         # console: Console  (--json, --quiet, --verbose, --no-color)
     def command(runs_dir, overrides, console): ...
@@ -19,18 +19,27 @@ from typing import Any, TypeVar
 import click
 
 from railcar.cli.console import Console, wants_color
+from railcar.storage.address import is_remote
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+class _RunsDir(click.Path):
+    """A folder as a path, an address in a bucket as it is written."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and is_remote(value) else super().convert(value, param, ctx)
+
+
 runs_dir_option = click.option(
     "--runs-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
+    type=_RunsDir(file_okay=False, path_type=Path),
+    metavar="DIR|ADDRESS",
     envvar="RAILCAR_RUNS",
     default=Path("runs"),
     show_default=True,
     show_envvar=True,
-    help="Where runs are.",
+    help="Where runs are: a folder, or gs://BUCKET/PREFIX or s3://BUCKET/PREFIX.",
 )
 
 set_option = click.option(

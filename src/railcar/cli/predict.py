@@ -15,7 +15,9 @@ from railcar.errors import DataError, UsageError
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
-    "--run", metavar="RUN", help="Whose model: a run's name, a unique prefix or a folder; the newest if not given."
+    "--run",
+    metavar="RUN",
+    help="Whose model: a run's name, a unique prefix, a folder or an address; the newest if not given.",
 )
 @click.option(
     "--artifact", type=click.Path(path_type=Path), metavar="DIR", help="The folder of an artifact, in place of a run."
@@ -30,7 +32,7 @@ def command(
     artifact: Path | None,
     texts: tuple[str, ...],
     top: int,
-    runs_dir: Path,
+    runs_dir: Path | str,
     console: Console,
 ) -> None:
     """Say what each INPUT is: image files, folders of images, text files, or files of rows (CSV, JSONL, Parquet, Arrow)

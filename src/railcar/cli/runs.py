@@ -19,14 +19,11 @@ from railcar.errors import RailcarError, UsageError
 from railcar.runs.index import (
     RunSummary,
     compare_runs,
-    delete_run,
-    find_run,
     foreign_content,
-    list_runs,
     read_evaluation,
     read_recipe,
-    summarize_run,
 )
+from railcar.runs.place import list_runs_at, measure_run, name_run, open_run, remove_run, summarize_at
 from railcar.runs.run_dir import RunDir, read_json
 
 
@@ -34,16 +31,16 @@ from railcar.runs.run_dir import RunDir, read_json
 def command() -> None:
     """List, show, compare and delete runs.
 
-    RUN is a run's name, a unique prefix of it, or its folder; left out, it is the newest one.
+    RUN is a run's name, a unique prefix of it, its folder, or its address in a bucket; left out, it is the newest one.
     """
 
 
 @command.command("list")
 @runs_dir_option
 @common_options(json=True)
-def list_command(runs_dir: Path, console: Console) -> None:
+def list_command(runs_dir: Path | str, console: Console) -> None:
     """All runs, oldest first: state, steps, accuracy, age and time taken."""
-    summaries = list_runs(runs_dir)
+    summaries = list_runs_at(runs_dir)
     if console.json:
         console.json_result([_plain(summary) for summary in summaries])
     elif not summaries:
@@ -56,12 +53,12 @@ def list_command(runs_dir: Path, console: Console) -> None:
 @click.argument("wanted", metavar="[RUN]", required=False)
 @runs_dir_option
 @common_options(json=True)
-def show_command(wanted: str | None, runs_dir: Path, console: Console) -> None:
+def show_command(wanted: str | None, runs_dir: Path | str, console: Console) -> None:
     """One run: what it was, what was decided and why, what came of it, and its files."""
-    run = find_run(wanted, runs_dir)
-    summary, manifest, recipe = summarize_run(run), run.read_manifest(), read_recipe(run)
+    run = open_run(wanted, runs_dir)
+    summary, manifest, recipe = summarize_at(run), run.read_manifest(), read_recipe(run)
     decisions, evaluation = read_json(run.decisions_path) or {}, read_evaluation(run)
-    if summary.state == "damaged":
+    if summary is None or summary.state == "damaged":
         raise foreign_content(run.path)
     if console.json:
         document = {"manifest": manifest, "recipe": recipe, "decisions": decisions, "evaluation": evaluation}
@@ -84,11 +81,11 @@ def show_command(wanted: str | None, runs_dir: Path, console: Console) -> None:
 @click.argument("wanted", metavar="RUN RUN...", nargs=-1, required=True)
 @runs_dir_option
 @common_options(json=True)
-def compare_command(wanted: tuple[str, ...], runs_dir: Path, console: Console) -> None:
+def compare_command(wanted: tuple[str, ...], runs_dir: Path | str, console: Console) -> None:
     """Runs side by side: the recipe's keys that differ, and the metrics of all."""
     if len(wanted) < 2:
         raise UsageError("one run cannot be compared", hint="name two or more: railcar runs compare RUN RUN")
-    comparison = compare_runs([find_run(name, runs_dir) for name in wanted])
+    comparison = compare_runs([open_run(name, runs_dir) for name in wanted])
     if console.json:
         console.json_result(comparison)
         return
@@ -114,21 +111,21 @@ def compare_command(wanted: tuple[str, ...], runs_dir: Path, console: Console) -
 @click.option("--force", is_flag=True, help="Delete a run that is going on, too.")
 @runs_dir_option
 @common_options()
-def delete_command(wanted: tuple[str, ...], yes: bool, force: bool, runs_dir: Path, console: Console) -> None:
+def delete_command(wanted: tuple[str, ...], yes: bool, force: bool, runs_dir: Path | str, console: Console) -> None:
     """Delete runs with all their files."""
-    runs = list(dict.fromkeys(find_run(name, runs_dir) for name in wanted))
+    runs = list(dict.fromkeys(name_run(name, runs_dir) for name in wanted))
     if not yes:
         _ask(runs)
     for run in runs:
-        delete_run(run, force=force)
-        console.note(f"deleted {run.path}")
+        remove_run(run, force=force)
+        console.note(f"deleted {run.address or run.path}")
 
 
 def _ask(runs: Sequence[RunDir]) -> None:
     if not sys.stdin.isatty():
         raise UsageError("nobody can be asked whether to delete: there is no terminal", hint="add --yes")
     for run in runs:
-        click.echo(f"{run.path}  ({format_size(_size(run.path))})", err=True)
+        click.echo(f"{run.address or run.path}  ({format_size(measure_run(run))})", err=True)
     what = "this run" if len(runs) == 1 else f"these {len(runs)} runs"
     if not click.confirm(f"Delete {what} with all files?", default=False, err=True):
         raise RailcarError("nothing was deleted", hint="answer y to delete")

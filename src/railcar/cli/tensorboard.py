@@ -20,7 +20,7 @@ from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option
 from railcar.errors import NotFound, OutputError
 from railcar.registry import check_installed
-from railcar.runs.index import find_run
+from railcar.runs.place import open_run
 from railcar.runs.run_dir import RunDir
 
 _N_PORTS = 100
@@ -38,14 +38,14 @@ _N_PORTS = 100
 )
 @runs_dir_option
 @common_options()
-def command(wanted: tuple[str, ...], host: str, port: int, runs_dir: Path, console: Console) -> None:
+def command(wanted: tuple[str, ...], host: str, port: int, runs_dir: Path | str, console: Console) -> None:
     """Open runs in TensorBoard: scalars, histograms, the graph.
 
-    RUN is a run's name, a unique prefix of it, or its folder; left out, it is the newest one. Several are shown in the
-    same plots. Ctrl-C ends it.
+    RUN is a run's name, a unique prefix of it, its folder, or its address in a bucket; left out, it is the newest one.
+    Several are shown in the same plots. Ctrl-C ends it.
     """
     check_installed("tensorboard", package="TensorBoard", extra="cpu", needed_for="railcar tensorboard")
-    runs = [find_run(name, runs_dir) for name in wanted] or [find_run(None, runs_dir)]
+    runs = [open_run(name, runs_dir) for name in wanted] or [open_run(None, runs_dir)]
     for run in runs:
         _check_events(run)
     free_port = _find_port(host, port)

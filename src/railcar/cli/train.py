@@ -27,6 +27,11 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     metavar="[RUN]",
     help="Go on with a run that was stopped: the newest, or --resume=RUN. With --set training.steps=N, make it longer.",
 )
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="With --resume: the computer that last trained this run in a bucket is dead; do not wait until it is known.",
+)
 @click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Read the data, show all choices and the full recipe, and end.")
 @click.option("--find-lr", is_flag=True, help="Try learning rates in a short training, say which to take, and end.")
@@ -45,11 +50,12 @@ def command(
     label: str | None,
     name: str | None,
     resume: str | None,
+    take_over: bool,
     from_run: str | None,
     dry_run: bool,
     find_lr: bool,
     workers: int,
-    runs_dir: Path,
+    runs_dir: Path | str,
     console: Console,
 ) -> None:
     """Train a model on DATA, or as RECIPE says, then evaluate and keep it.
@@ -81,6 +87,7 @@ def command(
         overrides=() if is_new else overrides,
         name=None if is_new else name,
         resume=False if resume is None else resume or True,
+        take_over=take_over,
         from_run=from_run,
         workers=workers,
         runs_dir=runs_dir,
@@ -93,6 +100,7 @@ def command(
             {
                 "run": run.name,
                 "path": str(run.path),
+                "address": run.address,
                 "evaluation": run.evaluation,
                 "seconds_training": run.seconds_training,
                 "examples_per_s": run.examples_per_s,
@@ -110,7 +118,7 @@ def _show_plan(given: Any, is_new: bool, look: dict[str, Any], console: Console)
     console.result(plan(given, **look).rstrip())
 
 
-def _find_rate(given: Any, is_new: bool, runs_dir: Path, look: dict[str, Any], console: Console) -> None:
+def _find_rate(given: Any, is_new: bool, runs_dir: Path | str, look: dict[str, Any], console: Console) -> None:
     if not is_new:
         raise UsageError("--find-lr tries rates for a new training", hint="leave --resume and --from out")
     from railcar.workflows.find_rate import find_learning_rate
@@ -135,7 +143,7 @@ def format_result(run: Any) -> str:
         "",
         format_evaluation(run.evaluation),
         "",
-        f"run   {run.path}",
+        f"run   {run.address or run.path}",
         f"next  railcar predict {_EXAMPLE[kind]}  ·  railcar runs show  ·  railcar tensorboard",
     ]
     return "\n".join(lines)

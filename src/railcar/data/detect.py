@@ -143,8 +143,9 @@ def _detect_folder(path: Path) -> tuple[str, str]:
         return "shards", f"{path.name} holds a pack of shards"
     if found := idx.find_idx_files(path):
         return "idx", f"{path.name} holds IDX files for {' and '.join(found)}"
-    if cifar.find_cifar_files(path):
-        return "cifar", f"{path.name} holds the binary files of CIFAR-10"
+    if found := cifar.find_cifar_files(path):
+        name = "CIFAR-10" if found[-1].name == cifar.NAMES_FILE else "CIFAR-100"
+        return "cifar", f"{path.name} holds the binary files of {name}"
     if cifar_pickles.find_pickles(path):
         return "cifar-python", f"{path.name} holds the Python batches of CIFAR"
     if found := tfrecord.find_tfds_folder(path):

@@ -6,14 +6,19 @@ are: their networks take raw pixels.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.data.types import Dataset, Features
+from railcar.data.types import Dataset, Features, Split
 from railcar.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 MAX_WORDS = 20_000
 MAX_LENGTH = 512
 MAX_CATEGORIES = 1000
+MAX_IN_MEMORY = 1 << 27
+"""Bytes of encoded rows above which they lie in a file."""
 # A word or a category that was seen less often teaches nothing; of small data nothing is left out.
 _LEAST = 2
 _SMALL = 1000
@@ -48,22 +55,38 @@ def encode_dataset(dataset: Dataset, known: Features | None = None) -> Dataset:
             )
         key = id(split.raw)
         if key not in encoded:
-            encoded[key] = encode_rows(split.raw, features.kind, features.encoding or {})
+            encoded[key] = encode_rows(split.raw, features.kind, features.encoding or {}, dataset.path)
         splits[name] = replace(split, inputs=encoded[key], labels=_scale_targets(split.labels, features))
     return replace(dataset, splits=splits, features=features)
 
 
-def encode_rows(frame: pl.DataFrame, kind: str, encoding: Mapping[str, Any]) -> NDArray[Any]:
-    """int32 [n, words] of texts, float32 [n, numbers] of rows."""
+def encode_rows(
+    frame: pl.DataFrame, kind: str, encoding: Mapping[str, Any], folder: Path | None = None
+) -> NDArray[Any]:
+    """int32 [n, words] of texts, float32 [n, numbers] of rows. What is large lies in a file in `folder`, a memory map,
+    if one is given that takes it; the file goes when the process ends."""
     from railcar.layers.raw import build_encoder
 
     encoder = build_encoder(kind, encoding)
-    parts = []
+    encoded: NDArray[Any] | None = None
     for start in range(0, max(len(frame), 1), _BATCH):
-        inputs = to_tensors(frame[start : start + _BATCH], kind, encoding)
-        parts.append(np.asarray(encoder(inputs)))
-    encoded = np.concatenate(parts)
-    return encoded.astype(np.int32) if kind == "text" else encoded
+        part = np.asarray(encoder(to_tensors(frame[start : start + _BATCH], kind, encoding)))
+        if encoded is None:
+            shape = (len(frame), *part.shape[1:])
+            encoded = _allocate(shape, np.dtype(np.int32 if kind == "text" else np.float32), folder)
+        encoded[start : start + len(part)] = part
+    return np.empty((0, 0), np.int32) if encoded is None else encoded
+
+
+def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any], folder: Path | None) -> NDArray[Any]:
+    n_bytes = prod(shape) * dtype.itemsize
+    if folder is not None and n_bytes >= MAX_IN_MEMORY:
+        # A cache that is full or may not be written to is no reason to stop while there is memory.
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            return np.memmap(file, dtype, "w+", shape=shape)
+    return np.empty(shape, dtype)
 
 
 def to_tensors(frame: pl.DataFrame, kind: str, encoding: Mapping[str, Any]) -> Any:
@@ -85,14 +108,13 @@ def _fit(dataset: Dataset) -> Features:
     train = dataset.splits["train"]
     if train.raw is None:
         raise DataError(f"{dataset.source}: no texts or rows to train on", hint="give the same kind of data")
-    frame = train.raw[train.rows.tolist()]
     features = dataset.features
-    columns = (features.encoding or {})["columns"]
+    known = dict(features.encoding or {})
     if features.kind == "text":
-        encoding = {"columns": columns, **_fit_texts(frame)}
+        encoding = {**known, **_fit_texts(train)}
         shape = (encoding["length"],)
     else:
-        encoding = {"columns": [_fit_column(frame, dict(one)) for one in columns]}
+        encoding = {**known, "columns": [_fit_column(train, dict(one)) for one in known["columns"]]}
         shape = _count_numbers(encoding)
     target = None
     if features.task == "regression":
@@ -101,7 +123,16 @@ def _fit(dataset: Dataset) -> Features:
     return replace(features, input_shape=shape, encoding=encoding, target=target)
 
 
-def _fit_texts(frame: pl.DataFrame) -> dict[str, Any]:
+def _take(split: Split, name: str, start: int = 0, stop: int | None = None) -> pl.Series:
+    """Cells of one column, of the split's examples number `start` to `stop`: no second copy of a large table."""
+    import polars as pl
+
+    if split.raw is None:
+        raise DataError(f"the {split.name} split has no texts or rows", hint="give the same kind of data")
+    return split.raw[name].gather(pl.Series(split.rows[start:stop]))
+
+
+def _fit_texts(train: Split) -> dict[str, Any]:
     """The words that are seen twice (of small data once), at most 20,000 of them, the most frequent first; and a length
     that cuts off less than one text in twenty."""
     import polars as pl
@@ -110,13 +141,13 @@ def _fit_texts(frame: pl.DataFrame) -> dict[str, Any]:
     from railcar.layers.texts import split_words
 
     counts, lengths = None, []
-    for start in range(0, len(frame), _BATCH):
-        words, n_words = split_words(tf.constant(frame["text"][start : start + _BATCH].to_list()))
+    for start in range(0, len(train), _BATCH):
+        words, n_words = split_words(tf.constant(_take(train, "text", start, start + _BATCH).to_list()))
         lengths.append(n_words.numpy())
         strings = pl.Series("word", [one.decode() for one in words.numpy().tolist()], dtype=pl.String)
         part = pl.DataFrame({"word": strings}).group_by("word").len()
         counts = part if counts is None else pl.concat([counts, part]).group_by("word").agg(pl.col("len").sum())
-    least = 1 if len(frame) < _SMALL else _LEAST
+    least = 1 if len(train) < _SMALL else _LEAST
     if counts is None or not len(counts):
         raise DataError("the texts of the training split have no words", hint="name the column of the texts")
     known = counts.filter(pl.col("len") >= least).sort(["len", "word"], descending=[True, False]).head(MAX_WORDS)
@@ -124,12 +155,12 @@ def _fit_texts(frame: pl.DataFrame) -> dict[str, Any]:
     return {"vocabulary": known["word"].to_list(), "length": int(np.clip(length, 4, MAX_LENGTH))}
 
 
-def _fit_column(frame: pl.DataFrame, column: dict[str, Any]) -> dict[str, Any]:
+def _fit_column(train: Split, column: dict[str, Any]) -> dict[str, Any]:
     import polars as pl
 
-    values = frame[column["name"]]
+    values = _take(train, column["name"])
     if column["type"] == "category":
-        least = 1 if len(frame) < _SMALL else _LEAST
+        least = 1 if len(train) < _SMALL else _LEAST
         counts = values.drop_nulls().alias("value").value_counts(name="n").filter(pl.col("n") >= least)
         known = counts.sort(["n", "value"], descending=[True, False]).head(MAX_CATEGORIES)
         return {**column, "values": known["value"].to_list()}

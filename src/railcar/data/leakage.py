@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.decoding import EncodedImages
-from railcar.data.duplicates import find_conflicts, find_exact, find_near
+from railcar.data.duplicates import find_conflicts, find_exact
+from railcar.data.near_pairs import find_near_once
 from railcar.data.types import Prepared, RawSplit, Split
 from railcar.errors import DataError
 
@@ -49,9 +51,10 @@ def check_leakage(
     return notes
 
 
-def find_near_pairs(sides: Mapping[str, RawSplit]) -> list[str]:
-    """Notes on images that show nearly the same on two sides which the source itself has. Looked for once, when the
-    source is prepared, and where they are decoded and there are not too many pixels for that."""
+def find_near_pairs(sides: Mapping[str, RawSplit], folder: Path | None = None) -> list[str]:
+    """Notes on images that show nearly the same on two sides which the source itself has. Looked for when the source is
+    prepared, where they are decoded and there are not too many pixels for that, and kept in `folder`, that of the
+    prepared data."""
     notes = []
     images = [side.images for side in sides.values()]
     if sum(one.nbytes for one in images) > MAX_COMPARED_BYTES or any(isinstance(one, EncodedImages) for one in images):
@@ -59,7 +62,7 @@ def find_near_pairs(sides: Mapping[str, RawSplit]) -> list[str]:
     for first, second in combinations([name for name in ("train", "validation", "test") if name in sides], 2):
         here, there = sides[first], sides[second]
         first_images, second_images = np.asarray(here.images), np.asarray(there.images)
-        pairs = find_near(first_images, second_images)
+        pairs = find_near_once(folder, (first, second), first_images, second_images)
         # those that are the same are told by `check_leakage`
         pairs = pairs[[not np.array_equal(first_images[a], second_images[b]) for a, b in pairs.tolist()]]
         if len(pairs):

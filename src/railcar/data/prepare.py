@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.detect import FORMS, detect_form, locate
-from railcar.data.fingerprint import count_summed, fingerprint_content, hash_examples, mean_and_std
+from railcar.data.fingerprint import count_summed, fingerprint_content, hash_examples, mean_and_std, sum_pixels
 from railcar.data.leakage import find_near_pairs
 from railcar.data.selection import Selection, select_classes
 from railcar.data.sources import shards
@@ -43,6 +43,9 @@ from railcar.errors import DataError
 from railcar.registry import DATASETS
 from railcar.storage.address import is_remote
 from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder
+
+# Images that tell the mean and the deviation of their pixels at the least.
+N_TELLING = 1_000
 
 
 def open_dataset(
@@ -119,7 +122,7 @@ def open_frame(
 
     rows = to_frame(frame)
     content = hashlib.blake2b(hash_rows(rows).tobytes(), digest_size=16).hexdigest()
-    asked = (options.label, options.kind, options.task, options.group, *_describe_columns(options))
+    asked = (options.max_bad, options.label, options.kind, options.task, options.group, *_describe_columns(options))
     key = _key(["frame", rows.columns, [str(one) for one in rows.dtypes], content, *asked])
     prepared = _reuse_or_build(key, "frame", lambda told: read_frame(rows, told), options, ())
     return _split_prepared("arrays", prepared, options, seed, validation, test, selection)
@@ -184,14 +187,19 @@ def _describe_images(prepared: Prepared, train: Split) -> Features:
     sums = prepared.sides["train"].sums
     if sums is None:
         raise DataError(f"{prepared.path}: prepared data is damaged", hint="remove the folder and try again")
-    mean, std = mean_and_std(sums if len(train) == len(sums) else sums[train.rows], count_summed(height, width))
+    known = sums if len(train) == len(sums) else sums[train.rows]
+    known = known[known[:, 0, 0] >= 0]
+    if len(known) < min(len(train), N_TELLING):  # few of very many are trained on
+        known = sum_pixels(np.asarray(train.inputs[train.rows[:: max(1, len(train) // N_TELLING)]]))
+    mean, std = mean_and_std(known, count_summed(height, width))
     return Features("image", (height, width, channels), prepared.class_names, mean, std)
 
 
 def _describe_rows(prepared: Prepared) -> Features:
     """As far as it is known before the encoding is fitted."""
     columns = [{"name": one.name, "type": one.type, "form": one.form} for one in prepared.columns]
-    return Features(prepared.kind, (), prepared.class_names, task=prepared.task, encoding={"columns": columns})
+    encoding = {"columns": columns, "dropped": dict(prepared.dropped)}
+    return Features(prepared.kind, (), prepared.class_names, task=prepared.task, encoding=encoding)
 
 
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
@@ -254,7 +262,7 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
         if options.image_size and form != "folder" and isinstance(raw, RawData):
             raw = _resize(raw, options.image_size)
         if isinstance(raw, RawData):
-            raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides)))
+            raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides, folder)))
         write_prepared(raw, folder, notes)
     prepared = open_prepared(target)
     if prepared is None:

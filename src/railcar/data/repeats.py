@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.data.case import Case
-from railcar.data.duplicates import find_conflicts, find_exact, find_near
+from railcar.data.duplicates import Images, find_conflicts, find_exact, find_near
 from railcar.data.findings import Finding, Level
+from railcar.data.near_pairs import find_near_once, find_side_file
 
 MAX_NEAR_IMAGES = 200_000
 MIN_CONFLICT_SHARE = 0.05
@@ -80,10 +81,19 @@ def _find_near_images(case: Case) -> NDArray[np.int64]:
         numbers[id(split.inputs)][split.rows] = case.starts[name] + np.arange(len(split))
     found = []
     for first, second in [(key, key) for key in arrays] + list(combinations(arrays, 2)):
-        pairs = find_near(arrays[first], None if first == second else arrays[second])
+        pairs = _find_near_of_two(arrays[first], arrays[second])
         found.append(np.stack([numbers[first][pairs[:, 0]], numbers[second][pairs[:, 1]]], axis=1))
     pairs = np.concatenate(found)
     return np.sort(pairs[(pairs >= 0).all(axis=1)], axis=1)
+
+
+def _find_near_of_two(images: Images, others: Images) -> NDArray[np.int64]:
+    """Of two arrays, or of one that is given twice; kept where both are sides of one prepared source."""
+    here, there = find_side_file(images), find_side_file(others)
+    others_or_none = None if others is images else others
+    if here is None or there is None or here[0] != there[0]:
+        return find_near(images, others_or_none)
+    return find_near_once(here[0], (here[1], there[1]), images, others_or_none)
 
 
 def _find_near_texts(case: Case) -> NDArray[np.int64]:

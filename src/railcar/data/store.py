@@ -85,7 +85,7 @@ def _write_rows(raw: RawRows, name: str, folder: Path) -> tuple[Any, ...]:
 
 def _describe_rows(raw: RawRows) -> dict[str, Any]:
     columns = [asdict(one) for one in raw.columns]
-    return {"kind": raw.kind, "task": raw.task, "label": raw.label, "columns": columns}
+    return {"kind": raw.kind, "task": raw.task, "label": raw.label, "columns": columns, "dropped": dict(raw.dropped)}
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
@@ -137,6 +137,7 @@ def _open(folder: Path, index: dict[str, Any]) -> Prepared:
         index.get("task", "classification"),
         index.get("label", ""),
         tuple(Column(**one) for one in index.get("columns", ())),
+        index.get("dropped", {}),
     )
 
 

@@ -81,7 +81,8 @@ class RawSplit:
 
     `ids` name the examples: a prefix ("train" stands for train/0, train/1, ...) or one string for each. `hashes`
     uint64 [n] are those of the examples as the source has them, where `images` were changed (resized, made gray); None
-    where they were not. `sums` are those of `fingerprint.sum_pixels`, where the reader had a cheap occasion.
+    where they were not. `sums` are those of `fingerprint.sum_pixels`, where the reader had a cheap occasion; of very
+    many images some have -1 in place of them.
     """
 
     images: NDArray[np.uint8] | EncodedImages
@@ -117,7 +118,7 @@ class RowsSide:
 @dataclass(frozen=True)
 class RawRows:
     """`kind` is "text" or "table", `task` "classification" or "regression" (which has no class names). `columns` are
-    those of a table; `label` is the column that is learnt."""
+    those of a table, `dropped` those that are left out, each with the reason; `label` is the column that is learnt."""
 
     form: str
     kind: str
@@ -127,6 +128,7 @@ class RawRows:
     class_names: tuple[str, ...]
     sides: dict[str, RowsSide]
     warnings: tuple[str, ...] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,8 @@ class PreparedSide:
     """One side on disk. `inputs` are a memory map uint8 [n, height, width, channels] of images, or what stands for one
     and decodes the rows that it is asked for, or a frame of texts or table rows; `labels` int32 (or float32) [n] a
     memory map; `hashes` uint64 [n] tell examples apart by their content at the source; `sums` int64 [n, channels, 2]
-    are the sum of each image's pixels and of their squares; `groups` uint64 [n] tell which examples belong
-    together."""
+    are the sum of each image's pixels and of their squares, -1 where they were not taken; `groups` uint64 [n] tell
+    which examples belong together."""
 
     inputs: NDArray[np.uint8] | EncodedImages | pl.DataFrame
     labels: NDArray[np.int32] | NDArray[np.float32]
@@ -162,6 +164,7 @@ class Prepared:
     task: str = "classification"
     label: str = ""
     columns: tuple[Column, ...] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

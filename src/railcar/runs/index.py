@@ -21,10 +21,11 @@ from railcar.storage.local import remove_folder
 @dataclass(frozen=True)
 class RunSummary:
     """One line of a listing. `state` is that of `RunDir.state`, or `damaged`. `took_s` is the time from start to end,
-    to now while it runs, in seconds. Accuracies are shares, 0 to 1. What is not known is None."""
+    to now while it runs, in seconds. `path` is the address of one in a bucket. Accuracies are shares, 0 to 1.
+    What is not known is None."""
 
     name: str
-    path: Path
+    path: Path | str
     state: str
     step: int | None
     steps: int | None
@@ -36,7 +37,7 @@ class RunSummary:
 
 def list_runs(runs_dir: Path | str) -> list[RunSummary]:
     """The runs in the folder, oldest first; none when there is no such folder."""
-    return sorted((summarize_run(run) for run in _find_all(Path(runs_dir))), key=_age_key)
+    return sorted((summarize_run(run) for run in _find_all(Path(runs_dir))), key=age_key)
 
 
 def find_run(wanted: str | Path | None, runs_dir: Path | str) -> RunDir:
@@ -54,12 +55,21 @@ def find_run(wanted: str | Path | None, runs_dir: Path | str) -> RunDir:
     if RunDir(path).is_run():
         return RunDir(path)
     names = [run.name for run in _find_all(folder)]
-    fitting = [name for name in names if is_plain_name and name.startswith(path.name)]
+    if not is_plain_name:
+        raise NotFound(f"{wanted}: there is no such run in {folder}", hint=_nearest(path.name, names, str(folder)))
+    return RunDir(folder / choose_name(path.name, names, str(folder)))
+
+
+def choose_name(wanted: str, names: Sequence[str], place: str) -> str:
+    """The one of `names` that `wanted` is, or is the beginning of. Raises `NotFound` and `UsageError`."""
+    if wanted in names:
+        return wanted
+    fitting = [name for name in names if name.startswith(wanted)]
     if len(fitting) == 1:
-        return RunDir(folder / fitting[0])
+        return fitting[0]
     if fitting:
         raise UsageError(f"{wanted}: {len(fitting)} runs begin so", hint=f"write more of one of: {_some(fitting)}")
-    raise NotFound(f"{wanted}: there is no such run in {folder}", hint=_nearest(path.name, names, folder))
+    raise NotFound(f"{wanted}: there is no such run in {place}", hint=_nearest(wanted, names, place))
 
 
 def summarize_run(run: RunDir) -> RunSummary:
@@ -124,7 +134,8 @@ def _find_newest(folder: Path) -> RunDir:
     return RunDir(runs[-1].path)
 
 
-def _age_key(summary: RunSummary) -> tuple[datetime, str]:
+def age_key(summary: RunSummary) -> tuple[datetime, str]:
+    """Sorts runs by when they started."""
     return summary.started or datetime.min.replace(tzinfo=UTC), summary.name
 
 
@@ -234,8 +245,8 @@ def _some(names: Sequence[str], n: int = 5) -> str:
     return f"{shown}, ..." if len(names) > n else shown
 
 
-def _nearest(name: str, names: Sequence[str], folder: Path) -> str:
+def _nearest(name: str, names: Sequence[str], place: str) -> str:
     close = get_close_matches(name, names, n=1)
     if close:
         return f"did you mean {close[0]}?"
-    return f"there are: {_some(names)}" if names else f"there are no runs in {folder}; name their folder: --runs-dir"
+    return f"there are: {_some(names)}" if names else f"there are no runs in {place}; name their folder: --runs-dir"

@@ -5,6 +5,7 @@ not its business (`checkpoint.py`, `artifact/`), nor is finding runs (`index.py`
 
     manifest.json     written first, by `create`; says who runs it and how it ended
     .lock             locked by the process that trains the run, for as long as it lives
+    .unsent           there as long as a bucket lacks what is in the folder
     metrics.jsonl     one line a logged step, appended; a line that a crash cut is dropped
     everything else   replaced as a whole: temporary file, fsync, rename
 """
@@ -26,6 +27,7 @@ from typing import Any
 
 from railcar import __version__
 from railcar.errors import NotFound, OutputError, RailcarError, RunError
+from railcar.storage.address import Address
 from railcar.storage.local import explain_output_errors, sync_folder, write_atomic
 from railcar.storage.lock import LockHeld, hold_lock, is_held, is_on_own_disk
 
@@ -36,10 +38,12 @@ _UNBORN = ".new-"
 
 
 class RunDir:
-    """One run's folder. Making the object touches nothing; `create` makes the folder."""
+    """One run's folder. Making the object touches nothing; `create` makes the folder. `address` is where the run is, of
+    one in a bucket: the folder is then what this computer has of it (`place.py`)."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, address: Address | None = None) -> None:
         self.path = Path(path)
+        self.address = address
         self.recipe_path = self.path / "recipe.yaml"
         self.manifest_path = self.path / "manifest.json"
         self.lock_path = self.path / ".lock"
@@ -56,6 +60,7 @@ class RunDir:
         self.plots = self.path / "plots"
         self.artifact = self.path / "artifact"
         self.log_path = self.path / "log.txt"
+        self.unsent_path = self.path / ".unsent"
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
@@ -69,6 +74,11 @@ class RunDir:
     @property
     def name(self) -> str:
         return self.path.absolute().name
+
+    @property
+    def reference(self) -> str:
+        """What a command takes for RUN: the name; of a run in a bucket, the address, which needs no --runs-dir."""
+        return str(self.address) if self.address else self.name
 
     @classmethod
     def create(cls, runs_dir: Path | str, recipe_name: str, fill: Callable[[RunDir], None] | None = None) -> RunDir:
@@ -120,7 +130,7 @@ class RunDir:
                 who = f"process {manifest.get('pid')} on {manifest.get('host')}"
                 raise RunError(
                     f"{self.name}: the run is still going on: {who} trains it",
-                    hint=f"wait for it, or stop it first; see it with: railcar runs show {self.name}",
+                    hint=f"wait for it, or stop it first; see it with: railcar runs show {self.reference}",
                 ) from error
             yield
 
@@ -157,7 +167,7 @@ class RunDir:
             return state
         pid = manifest.get("pid")
         written_s = self.manifest_path.stat().st_mtime
-        return state if isinstance(pid, int) and _is_alive(pid, written_s) else "died"
+        return state if isinstance(pid, int) and is_alive(pid, written_s) else "died"
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl and hand it to the system. What is not a finite number is written as null."""
@@ -301,7 +311,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _is_alive(pid: int, written_s: float) -> bool:
+def is_alive(pid: int, written_s: float) -> bool:
     """Whether process `pid` is there and can be the one that wrote a file at `written_s` (seconds since 1970)."""
     try:
         os.kill(pid, 0)

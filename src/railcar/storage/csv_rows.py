@@ -18,6 +18,7 @@ from railcar.storage.content import check_record_length, decode_content, read_co
 from railcar.storage.csv_cells import split_cells
 from railcar.storage.csv_form import SAMPLE_LINES, find_separator, has_header, take_separator_line
 from railcar.storage.csv_layout import Layout, find_layout
+from railcar.storage.spaces import strip_spaces
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,6 +33,15 @@ def read_csv_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str
     A cell that is empty and not in quotes is null, and so is one of spaces; spaces around a value are stripped; all
     else is kept to the letter. Raises `DataError`.
     """
+    frame, lines, notes = _read_records(path)
+    frame, lines, more = _take_header(path, frame, lines)
+    notes += more
+    frame, more = strip_spaces(path, frame, lines)
+    return frame, lines, notes + more
+
+
+def _read_records(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str]]:
+    """All records, the header too, their lines, and notes. The content of the file is let go of at its end."""
     raw, notes = read_content(path, hint=EMPTY_HINT)
     content, more = decode_content(path, raw)
     notes += more
@@ -39,16 +49,12 @@ def read_csv_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[str
         content = content.replace(b"\r", b"\n")
     usual = "\t" if ".tsv" in path.name.lower() else ","
     content, given = take_separator_line(content)
-    if not content.strip():
+    if not content or content.isspace():
         raise DataError(f"{path}: the file is empty", hint=EMPTY_HINT)
     separator = given or find_separator(content, usual)
     if separator != usual:
         notes.append(f"{path.name}: fields are separated by {separator!r}")
-    frame, lines = _read_table(path, content, separator)
-    frame, lines, more = _take_header(path, frame, lines)
-    notes += more
-    frame, more = _strip_spaces(path, frame, lines)
-    return frame, lines, notes + more
+    return *_read_table(path, content, separator), notes
 
 
 def _read_table(path: Path, content: bytes, separator: str) -> tuple[pl.DataFrame, NDArray[np.int64]]:
@@ -147,24 +153,3 @@ def _take_header(
 
 def _list_names(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= MAX_SHOWN else f"{', '.join(names[:2])}, …, {names[-1]}"
-
-
-def _strip_spaces(path: Path, frame: pl.DataFrame, lines: NDArray[np.int64]) -> tuple[pl.DataFrame, list[str]]:
-    """The frame without the spaces around its values, and a note that names the first line where there were any."""
-    import polars as pl
-
-    n_bytes = pl.all().str.len_bytes().sum()
-    bare = frame.select(pl.all().str.strip_chars())
-    changed = [
-        name
-        for name, before, after in zip(
-            frame.columns, frame.select(n_bytes).row(0), bare.select(n_bytes).row(0), strict=True
-        )
-        if before != after
-    ]
-    if not changed:
-        return frame, []
-    blank_to_null = [pl.when((bare[name] != "") | (frame[name] == "")).then(bare[name]).alias(name) for name in changed]
-    first = min((frame[name] != bare[name]).fill_null(False).arg_max() or 0 for name in changed)
-    note = f"{path.name}: spaces around values are stripped, the first on line {lines[first]}"
-    return bare.with_columns(blank_to_null), [note]

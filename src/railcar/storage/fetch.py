@@ -14,7 +14,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,9 +45,27 @@ class Stopped(Exception):
     """Somebody who wanted the files does not want them any more; what came stays."""
 
 
+_listener: ContextVar[Say | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard_by(say: Say) -> Iterator[None]:
+    """While entered, `say` is told what this thread fetches has to say, in place of stderr. It is handed over so
+    because those who fetch are far below those who know how much is printed."""
+    token = _listener.set(say)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def print_note(text: str) -> None:
-    """Say something to the user, on stderr."""
-    print(text, file=sys.stderr)
+    """Say something to the user: to who listens, else on stderr."""
+    say = _listener.get()
+    if say is not None:
+        say(text)
+    else:
+        print(text, file=sys.stderr)
 
 
 def fetch_tree(

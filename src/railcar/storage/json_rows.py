@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from railcar.errors import DataError
 from railcar.storage.content import check_record_length, decode_content, read_content
+from railcar.storage.spaces import strip_spaces
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +45,8 @@ def read_json_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[st
     """A frame with the keys of all lines as columns (null where a line lacks one), the line of the file where each row
     stands (int64 [n], from 1), and notes.
 
-    A column is String, Boolean, Int64 or Float64; one of mixed types becomes String. Raises `DataError` with the line.
+    A column is String, Boolean, Int64 or Float64; one of mixed types becomes String. Spaces around strings are
+    stripped, and one of spaces is null, as in CSV. Raises `DataError` with the line.
     """
     raw, notes = read_content(path, form="JSON Lines file", hint=LINE_HINT)
     content, more = decode_content(path, raw)
@@ -66,7 +68,9 @@ def read_json_rows(path: Path) -> tuple[pl.DataFrame, NDArray[np.int64], list[st
             raise DataError(f"{path}: line {number}: {fault}", hint=fault.hint) from None
         numbers.append(number)
     frame, mixed = _build_frame(path, rows, numbers)
-    return frame, np.array(numbers, np.int64), [*notes, *more, *mixed]
+    places = np.array(numbers, np.int64)
+    frame, stripped = strip_spaces(path, frame, places)
+    return frame, places, [*notes, *more, *mixed, *stripped]
 
 
 def _decode_line(decoder: json.JSONDecoder, line: str, *, is_last: bool) -> dict[str, Any]:

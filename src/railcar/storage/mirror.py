@@ -3,11 +3,13 @@
 Owns the order of uploads. The bucket has the same names as the folder, so that anybody can look into it. What makes a
 checkpoint exist there is `complete.json`, its last object, with size and SHA-256 of the others:
 
+    ADDRESS/recipe.yaml metrics.jsonl ...      first, each as a whole: a checkpoint counts on the history before it
     ADDRESS/checkpoints/step-00001000/variables.npz state.json checksums.json   then   complete.json
-    ADDRESS/recipe.yaml metrics.jsonl ...                                       replaced, each as a whole
-    old checkpoints                                                             go last, their complete.json first
+    ADDRESS/manifest.json best.json last.json  after what they speak of; the first manifest before the first checkpoint
+    old checkpoints                            go last, their complete.json first
 
-So a kill between any two requests leaves the older complete checkpoint, and files that name no newer one.
+So a kill between any two requests leaves the older complete checkpoint, and files that name no newer one. The folder
+may be written to meanwhile: checkpoints and the pointers to them are sent as they were together at one moment.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,12 +35,17 @@ from railcar.storage.local import explain_output_errors, hash_file, sync_folder,
 
 COMPLETE = "complete.json"
 CHECKPOINTS = "checkpoints"
+MANIFEST = "manifest.json"
 FORMAT = 1
-# A run exists once its manifest does; the pointers name checkpoints, which must be there before.
-_LAST_SENT = ("best.json", "last.json")
-_LAST_RESTORED = ("best.json", "last.json", "manifest.json")
+_POINTERS = ("best.json", "last.json")
+# A run exists once its manifest does, so it comes after what a run has from its first moment, and before checkpoints
+# that nobody would find. The pointers name checkpoints, which must be there before.
+_LAST_SENT = (MANIFEST, *_POINTERS)
+_LAST_RESTORED = (*_POINTERS, MANIFEST)
 
 _SMALL_BYTES = 32 << 20
+_SNAPSHOT = ".sending"
+_N_LOOKS = 20
 
 FileSum = tuple[int, str]
 
@@ -50,35 +59,51 @@ class Mirrored:
     newest_step: int | None
 
 
-def mirror_folder(local: Path, address: str | Address) -> Mirrored:
+def mirror_folder(local: Path, address: str | Address, *, stop: threading.Event | None = None) -> Mirrored:
     """Send what changed of a run's folder to `address`. Called again it sends nothing; after a kill, what was missing.
 
-    Hidden files and folders are not sent. A checkpoint that disappears meanwhile is passed over. Raises `DataError`
-    (`AccessDenied`, `Unreachable`); what is there is then usable, and the next call goes on.
+    Hidden files and folders are not sent. Checkpoints may come and go meanwhile: those that there are when it begins
+    are sent. One process at a time may do this for a folder. `stop`, once set, ends the trying again. Raises
+    `DataError` (`AccessDenied`, `Unreachable`); what is there is then usable, and the next call goes on.
     """
     place = parse(address)
-    there = _list(place)
-    sender = _Sender(place, there)
-    steps = _local_steps(local)
-    for name in steps.values():
-        try:
-            sender.send_checkpoint(local, f"{CHECKPOINTS}/{name}")
-        except FileNotFoundError:
-            continue
-    sender.send_files(local, _small_files(local))
+    there = _list(place, stop)
+    sender = _Sender(place, there, stop)
+    with _taking_snapshot(local) as snapshot:
+        steps = list_steps(snapshot)
+        small = _small_files(local)
+        manifest = [name for name in small if name == MANIFEST]
+        sender.send_files(local, [name for name in small if name not in _LAST_SENT])
+        if MANIFEST not in there:
+            sender.send_files(local, manifest)
+        newest_first = sorted(steps.items(), reverse=True)
+        sent = [step for step, name in newest_first if sender.send_checkpoint(snapshot, f"{CHECKPOINTS}/{name}")]
+        if MANIFEST in there:
+            sender.send_files(local, manifest)
+        sender.send_files(snapshot, [name for name in _POINTERS if (snapshot / name).is_file()])
     if steps:
-        _prune(place, there, set(steps.values()))
-    return Mirrored(sender.n_files, sender.n_bytes, max(steps, default=None))
+        _prune(place, there, set(steps.values()), stop)
+    return Mirrored(sender.n_files, sender.n_bytes, max(sent, default=None))
 
 
-def restore_run(address: str | Address, local: Path) -> int | None:
+def send_files(local: Path, address: str | Address, wanted: Iterable[str]) -> Mirrored:
+    """Send what changed of the named files and folders of a run's folder; none of them is of a checkpoint."""
+    place = parse(address)
+    names = [name for name in _small_files(local) if any(name == one or name.startswith(f"{one}/") for one in wanted)]
+    sender = _Sender(place, _list(place))
+    sender.send_files(local, names)
+    return Mirrored(sender.n_files, sender.n_bytes, None)
+
+
+def restore_run(address: str | Address, local: Path, *, checkpoints: bool = True) -> int | None:
     """Bring a run's files back into `local`, with its newest complete checkpoint, those that `best.json` and
     `last.json` name, and the one that was the best when the newest was written. Returns the newest's step; None where
-    no checkpoint is complete.
+    no checkpoint is complete, or `checkpoints` says that none is needed.
 
     Every file of a checkpoint is verified; a damaged one is passed over for the next older. Files that are there
-    already and are the same are not fetched. The run's manifest comes last: before it there is no run. Raises
-    `NotFound` when nothing is at `address`.
+    already and are the same are not fetched. The run's manifest comes last: before it there is no run. What is in
+    `local` is overwritten: whoever has something newer there must not call this. Raises `NotFound` when nothing is at
+    `address`.
     """
     place = parse(address)
     there = _list(place)
@@ -87,91 +112,145 @@ def restore_run(address: str | Address, local: Path) -> int | None:
     with explain_output_errors(local):
         local.mkdir(parents=True, exist_ok=True)
         newest = None
-        for step, name in sorted(_remote_steps(there).items(), reverse=True):
+        for step, name in sorted(_complete_steps(there).items(), reverse=True) if checkpoints else ():
             if _restore_checkpoint(place, there, name, local):
                 newest = step
                 break
         small = [name for name in there if not _is_in_checkpoint(name) and _is_safe(name)]
-        for name in _ordered(small, _LAST_RESTORED):
-            _restore_file(place, name, local / name)
-            if name in _LAST_SENT:
-                for wanted in _named_checkpoints(local / name, local, newest):
-                    _restore_checkpoint(place, there, wanted, local)
+        with ThreadPoolExecutor(remote.N_PARALLEL, thread_name_prefix="railcar-restore") as pool:
+            firsts = [name for name in small if name not in _LAST_RESTORED]
+            list(pool.map(lambda name: _restore_file(place, there[name], name, local), firsts))
+        for name in _LAST_RESTORED:
+            if name not in there:
+                continue
+            _restore_file(place, there[name], name, local)
+            for wanted in _named_checkpoints(local / name, local, newest) if checkpoints else ():
+                _restore_checkpoint(place, there, wanted, local)
         return newest
 
 
-class _Sender:
-    def __init__(self, place: Address, there: Mapping[str, Entry]) -> None:
-        self._place = place
-        self._there = there
-        self.n_files = 0
-        self.n_bytes = 0
-
-    def send_checkpoint(self, local: Path, name: str) -> None:
-        """Its files, then `complete.json`; nothing when what is there says the same."""
-        sums = {path.name: (path.stat().st_size, hash_file(path)) for path in sorted((local / name).iterdir())}
-        complete = f"{name}/{COMPLETE}"
-        if complete in self._there:
-            if _is_whole(self._there, name, sums) and _read_complete(self._place / complete) == sums:
-                return
-            remote.delete_object(self._place / complete)
-        self._send_all(local, [f"{name}/{file}" for file in sums])
-        record = {"format": FORMAT, "files": sums}
-        remote.write(self._place / complete, json.dumps(record, indent=1).encode())
-        self.n_files += 1
-
-    def send_files(self, local: Path, names: Iterable[str]) -> None:
-        ordered = _ordered(names, _LAST_SENT)
-        first = [name for name in ordered if name not in _LAST_SENT]
-        self._send_all(local, first, may_vanish=True)
-        self._send_all(local, ordered[len(first) :], may_vanish=True)
-
-    def _send_all(self, local: Path, names: list[str], *, may_vanish: bool = False) -> None:
-        def send(name: str) -> int | None:
-            try:
-                return self._send(local / name, name)
-            except FileNotFoundError:
-                if not may_vanish:
-                    raise
-                return None
-
-        with ThreadPoolExecutor(remote.N_PARALLEL, thread_name_prefix="railcar-mirror") as pool:
-            for n_bytes in list(pool.map(send, names)):
-                if n_bytes is not None:
-                    self.n_files += 1
-                    self.n_bytes += n_bytes
-
-    def _send(self, path: Path, name: str) -> int | None:
-        """The bytes that were sent; None when the object there is the same already."""
-        entry = self._there.get(name)
-        size = path.stat().st_size
-        if entry is not None and entry.size == size and _is_same(path, entry):
-            return None
-        # A log may grow while it is sent: what is small is sent as it was at one moment.
-        remote.write(self._place / name, path.read_bytes() if size <= _SMALL_BYTES else path)
-        return size
+def find_newest_step(address: str | Address) -> int | None:
+    """The step of the newest checkpoint that says there that it is complete; it is not verified."""
+    return max(_complete_steps(_list(parse(address) / CHECKPOINTS, prefix=f"{CHECKPOINTS}/")), default=None)
 
 
-def _list(place: Address) -> dict[str, Entry]:
-    """What is at the address, by its name below it."""
-    n = len(place.key.rstrip("/")) + 1 if place.key else 0
-    return {entry.key[n:]: entry for entry in remote.list_objects(place)}
-
-
-def _is_same(path: Path, entry: Entry) -> bool:
-    if entry.md5 is None:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest() == entry.md5
-
-
-def _local_steps(local: Path) -> dict[int, str]:
+def list_steps(local: Path) -> dict[int, str]:
+    """The checkpoints of a run's folder by their steps, rising; not verified."""
     folder = local / CHECKPOINTS
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     return {step: name for name in sorted(names) if (step := _step_of(name)) is not None}
 
 
-def _remote_steps(there: Mapping[str, Entry]) -> dict[int, str]:
+class _Sender:
+    def __init__(self, place: Address, there: Mapping[str, Entry], stop: threading.Event | None = None) -> None:
+        self._place = place
+        self._there = there
+        self._stop = stop
+        self.n_files = 0
+        self.n_bytes = 0
+
+    def send_checkpoint(self, local: Path, name: str) -> bool:
+        """Its files, then `complete.json`; nothing when what is there says the same. False for one that is damaged
+        here: what is there may be whole, and stays."""
+        sums = _sums_of(local / name)
+        if not _is_intact(local / name, sums):
+            return False
+        complete = f"{name}/{COMPLETE}"
+        if complete in self._there:
+            if _is_whole(self._there, name, sums) and _read_complete(self._place / complete, self._stop) == sums:
+                return True
+            remote.delete_object(self._place / complete, stop=self._stop)
+        self.send_files(local, [f"{name}/{file}" for file in sorted(sums)])
+        record = {"format": FORMAT, "files": sums}
+        remote.write(self._place / complete, json.dumps(record, indent=1).encode(), stop=self._stop)
+        self.n_files += 1
+        return True
+
+    def send_files(self, local: Path, names: Iterable[str]) -> None:
+        """Those that differ, in no order. One that has disappeared is passed over."""
+        with ThreadPoolExecutor(remote.N_PARALLEL, thread_name_prefix="railcar-mirror") as pool:
+            for n_bytes in list(pool.map(lambda name: self._send(local / name, name), names)):
+                if n_bytes is not None:
+                    self.n_files += 1
+                    self.n_bytes += n_bytes
+
+    def _send(self, path: Path, name: str) -> int | None:
+        """The bytes that were sent; None when the object there is the same already, or the file is gone."""
+        entry = self._there.get(name)
+        try:
+            size = path.stat().st_size
+            if entry is not None and _is_same(path, entry):
+                return None
+            # A log may grow while it is sent: what is small is sent as it was at one moment.
+            content = path.read_bytes() if size <= _SMALL_BYTES else path
+            remote.write(self._place / name, content, stop=self._stop)
+        except FileNotFoundError:
+            return None
+        return size
+
+
+@contextmanager
+def _taking_snapshot(local: Path) -> Iterator[Path]:
+    """A hidden folder in `local` with its checkpoints and the pointers to them, as they were at one moment. They are
+    hard links where there are such: training deletes old checkpoints while they are sent, and never changes one."""
+    snapshot = local / _SNAPSHOT
+    before: dict[str, bytes] = {}
+    try:
+        for _ in range(_N_LOOKS):
+            shutil.rmtree(snapshot, ignore_errors=True)  # of a process that was killed, too
+            (snapshot / CHECKPOINTS).mkdir(parents=True)
+            before = _read_pointers(local)
+            for name in list_steps(local).values():
+                _link_folder(local / CHECKPOINTS / name, snapshot / CHECKPOINTS / name)
+            if _read_pointers(local) == before:
+                break
+        for name, content in before.items():
+            (snapshot / name).write_bytes(content)
+        yield snapshot
+    finally:
+        shutil.rmtree(snapshot, ignore_errors=True)
+
+
+def _read_pointers(local: Path) -> dict[str, bytes]:
+    found = {}
+    for name in _POINTERS:
+        with suppress(FileNotFoundError):
+            found[name] = (local / name).read_bytes()
+    return found
+
+
+def _link_folder(source: Path, target: Path) -> None:
+    """All files of `source` in a new folder `target`, or none, where it is deleted meanwhile."""
+    try:
+        target.mkdir()
+        for path in source.iterdir():
+            try:
+                (target / path.name).hardlink_to(path)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without hard links
+                shutil.copyfile(path, target / path.name)
+        if not source.is_dir():
+            raise FileNotFoundError(source)
+    except FileNotFoundError:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _list(place: Address, stop: threading.Event | None = None, *, prefix: str = "") -> dict[str, Entry]:
+    """What is at the address, by its name below it with `prefix` before it. Hidden names are not the run's."""
+    n = len(place.key.rstrip("/")) + 1 if place.key else 0
+    found = {f"{prefix}{entry.key[n:]}": entry for entry in remote.list_objects(place, stop=stop)}
+    return {name: entry for name, entry in found.items() if not _is_hidden(name)}
+
+
+def _is_same(path: Path, entry: Entry) -> bool:
+    if entry.md5 is None or not path.is_file() or entry.size != path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest() == entry.md5
+
+
+def _complete_steps(there: Mapping[str, Entry]) -> dict[int, str]:
     """Those that say that they are complete."""
     names = {name.split("/")[1] for name in there if _is_in_checkpoint(name) and name.endswith(f"/{COMPLETE}")}
     return {step: name for name in names if (step := _step_of(name)) is not None}
@@ -194,12 +273,12 @@ def _small_files(local: Path) -> list[str]:
     return found
 
 
-def _ordered(names: Iterable[str], last: tuple[str, ...]) -> list[str]:
-    return sorted(names, key=lambda name: (last.index(name) + 1 if name in last else 0, name))
-
-
 def _is_in_checkpoint(name: str) -> bool:
     return name.startswith(f"{CHECKPOINTS}/")
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
 
 
 def _is_safe(name: str) -> bool:
@@ -207,16 +286,16 @@ def _is_safe(name: str) -> bool:
     return ".." not in PurePosixPath(name).parts and not name.startswith("/") and "\0" not in name
 
 
-def _prune(place: Address, there: Mapping[str, Entry], kept: set[str]) -> None:
+def _prune(place: Address, there: Mapping[str, Entry], kept: set[str], stop: threading.Event | None) -> None:
     """Delete the checkpoints that the folder no longer has, each one's `complete.json` before the rest of it."""
     gone = [name for name in there if _is_in_checkpoint(name) and name.split("/")[1] not in kept]
     for name in sorted(gone, key=lambda one: (not one.endswith(f"/{COMPLETE}"), one)):
-        remote.delete_object(place / name)
+        remote.delete_object(place / name, stop=stop)
 
 
-def _read_complete(address: Address) -> dict[str, FileSum] | None:
+def _read_complete(address: Address, stop: threading.Event | None = None) -> dict[str, FileSum] | None:
     try:
-        found: dict[str, Any] = json.loads(remote.read(address))["files"]
+        found: dict[str, Any] = json.loads(remote.read(address, stop=stop))["files"]
         return {name: (int(size), str(digest)) for name, (size, digest) in found.items()}
     except (NotFound, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -271,7 +350,19 @@ def _sums_of(folder: Path) -> dict[str, FileSum]:
     return {path.name: (path.stat().st_size, hash_file(path)) for path in folder.iterdir() if path.is_file()}
 
 
-def _restore_file(place: Address, name: str, path: Path) -> None:
+def _is_intact(folder: Path, sums: Mapping[str, FileSum]) -> bool:
+    """Whether a checkpoint is what its own checksums say; one without any is damaged."""
+    try:
+        own = json.loads((folder / "checksums.json").read_bytes())
+        return all(name in sums and sums[name][1] == digest for name, digest in own.items())
+    except (FileNotFoundError, ValueError, AttributeError):
+        return False
+
+
+def _restore_file(place: Address, entry: Entry, name: str, local: Path) -> None:
+    path = local / name
+    if _is_same(path, entry):
+        return
     try:
         content = remote.read(place / name)
     except NotFound:  # deleted since it was listed

@@ -6,20 +6,27 @@ checksums of contents are checked by TensorFlow, in one pass. Source: tensorflow
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import mmap
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from railcar.errors import DataError
+from railcar.storage.archives import Limits
+from railcar.storage.content import GZIP_MAGIC
+from railcar.storage.local import build_folder, cache_dir, explain_output_errors, remove_folder
 
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
 _CASTAGNOLI = 0x82F63B78
 _MASK_DELTA = 0xA282EAD8
 _DAMAGED = "the file is damaged or was not fetched completely; fetch it again"
+_BLOCK_BYTES = 1 << 20
 _VARINT, _FIXED64, _RANGE, _FIXED32 = 0, 1, 2, 5
 Buffer = mmap.mmap | bytes
 
@@ -39,14 +46,56 @@ class Values(NamedTuple):
 
 
 def open_records(path: Path) -> Buffer:
-    """The content of a file, mapped. Raises `DataError` for an empty or packed one."""
+    """The content of a file that is not packed, mapped. Raises `DataError` for an empty one."""
     with path.open("rb") as file:
-        start = file.read(12)
-        if not start:
+        if not file.read(1):
             raise DataError(f"{path}: an empty file", hint=_DAMAGED)
-        if start.startswith(b"\x1f\x8b"):
-            raise DataError(f"{path}: packed by gzip", hint=f"unpack it first: gunzip -S '' < {path.name}")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def unpack_records(path: Path, limits: Limits | None = None) -> Path:
+    """`path` itself; of a file that is packed by gzip, whatever its name, its plain copy in the cache, made when it is
+    not there yet, or when the file has another size or time now.
+
+    Raises `DataError` for one that is damaged or unpacks to more than `limits` allow, and `OutputError` when the disk
+    has no space for it.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != GZIP_MAGIC:
+            return path
+    found, name = path.stat(), path.name.removesuffix(".gz")
+    key = repr(["records", str(path.resolve()), found.st_size, found.st_mtime_ns]).encode(errors="surrogateescape")
+    target = cache_dir() / "unpacked" / hashlib.blake2b(key, digest_size=12).hexdigest()
+    if not (target / name).is_file():
+        if target.exists():  # someone has tidied up in it
+            remove_folder(target)
+        limits = limits or Limits()
+        most = min(limits.n_bytes, max(limits.small_bytes, limits.ratio * found.st_size))
+        with (
+            build_folder(target) as folder,
+            explain_output_errors(target, hint="set RAILCAR_CACHE to a folder with space that you may write to"),
+        ):
+            _unpack(path, folder / name, most)
+    return target / name
+
+
+def _unpack(path: Path, plain: Path, most: int) -> None:
+    n_bytes = 0
+    with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as source, plain.open("wb") as copy:
+        while True:
+            try:
+                block = source.read(_BLOCK_BYTES)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise DataError(f"{path}: packed by gzip, and truncated or damaged: {error}", hint=_DAMAGED) from error
+            if not block:
+                return
+            n_bytes += len(block)
+            if n_bytes > most:
+                raise DataError(
+                    f"{path}: unpacks to more than {most / 1e6:,.0f} MB, the limit for {path.stat().st_size:,} bytes",
+                    hint="unpack it yourself if it is what it should be",
+                )
+            copy.write(block)
 
 
 def list_records(path: Path, content: Buffer) -> Iterator[Place]:
@@ -67,12 +116,12 @@ def list_records(path: Path, content: Buffer) -> Iterator[Place]:
         number += 1
 
 
-def check_contents(path: Path) -> None:
-    """Raise `DataError` unless the checksum of every record's content is right."""
+def check_contents(path: Path, plain: Path) -> None:
+    """Raise `DataError` unless the checksum of every record's content is right. `plain` is `path` or its plain copy."""
     import tensorflow as tf
 
     try:
-        tf.data.TFRecordDataset(str(path), buffer_size=1 << 20).reduce(0, lambda n, _: n + 1)
+        tf.data.TFRecordDataset(str(plain), buffer_size=1 << 20).reduce(0, lambda n, _: n + 1)
     except tf.errors.DataLossError as error:
         found = re.search(r"\w+ record at \d+", str(error.message))
         raise DataError(f"{path}: {found[0] if found else 'damaged'}", hint=_DAMAGED) from error

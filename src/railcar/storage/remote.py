@@ -32,6 +32,7 @@ __all__ = [
     "delete",
     "delete_object",
     "is_remote",
+    "list_names",
     "list_objects",
     "parse",
     "read",
@@ -56,14 +57,17 @@ def stat(address: Address | str, *, within_s: float | None = None) -> Entry | No
     return ask(place, lambda store: store.reader.stat(place.key), within_s=within_s)
 
 
-def list_objects(address: Address | str, *, within_s: float | None = None) -> Iterator[Entry]:
+def list_objects(
+    address: Address | str, *, within_s: float | None = None, stop: threading.Event | None = None
+) -> Iterator[Entry]:
     """Every object below `address`, sorted by key. Markers of folders ("a/b/") are left out.
 
-    Raises `NotFound` when there is no such bucket; an empty listing is no error.
+    Raises `NotFound` when there is no such bucket; an empty listing is no error. Here and below, `stop`,
+    once set, ends the trying again.
     """
     place = parse(address)
     prefix = _as_prefix(place)
-    entries = ask(place, lambda store: list(store.reader.list(prefix)), within_s=within_s)
+    entries = ask(place, lambda store: list(store.reader.list(prefix)), within_s=within_s, stop=stop)
     return iter(sorted((one for one in entries if not one.key.endswith("/")), key=lambda one: one.key))
 
 
@@ -132,10 +136,10 @@ def read_spans(requests: Iterable[tuple[Address, Span | None]], n_parallel: int 
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def write(address: Address | str, content: bytes | Path) -> None:
+def write(address: Address | str, content: bytes | Path, *, stop: threading.Event | None = None) -> None:
     """Write an object, whole or not at all; one that is there is replaced. A path is read while it is sent."""
     place = parse(address)
-    ask(place, lambda store: store.writer.write(place.key, content), writing=True)
+    ask(place, lambda store: store.writer.write(place.key, content), writing=True, stop=stop)
 
 
 def write_if_absent(address: Address | str, content: bytes) -> bool:
@@ -167,6 +171,12 @@ def delete(address: Address | str) -> None:
             done.result()
 
 
+def list_names(address: Address | str) -> list[str]:
+    """The names right below `address`, sorted: of objects, and of what has objects below it."""
+    place = parse(address)
+    return ask(place, lambda store: store.reader.list_names(_as_prefix(place)))
+
+
 def suggest(address: Address) -> list[str]:
     """The names beside `address`, for a message: none where they cannot be had."""
     parent = address.key.rstrip("/").rpartition("/")[0]
@@ -177,9 +187,9 @@ def suggest(address: Address) -> list[str]:
         return []
 
 
-def delete_object(address: Address) -> None:
+def delete_object(address: Address, *, stop: threading.Event | None = None) -> None:
     """Delete one object and nothing below it; already gone is success."""
-    ask(address, lambda store: store.writer.delete(address.key), writing=True)
+    ask(address, lambda store: store.writer.delete(address.key), writing=True, stop=stop)
 
 
 def _as_prefix(address: Address) -> str:

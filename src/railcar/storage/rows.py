@@ -6,7 +6,7 @@ labels, types of columns or models.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,10 +36,11 @@ class Rows:
     """A table and where its rows come from.
 
     `frame`: from CSV all columns are String, a cell that is empty and not in quotes is null, and all else is to the
-    letter but for spaces around it; from JSON Lines String, Boolean, Int64 or Float64; from Parquet and Arrow as they
-    are, categories as String. `form` is "csv", "jsonl", "parquet" or "arrow". `notes` are lines for the user: what was
-    unusual. `lines` is the line of the file where each row starts, int64 [n], counted from 1; None for parquet and
-    arrow.
+    letter but for spaces around it; from JSON Lines String (without spaces around it), Boolean, Int64 or Float64; from
+    Parquet and Arrow as they are, categories as String. `form` is "csv", "jsonl", "parquet" or "arrow". `notes` are
+    lines for the user: what was unusual. `lines` is the line of the file where each row starts, int64 [n], counted from
+    1; None for parquet and arrow. `numbers` are those of the rows in the file, int64 [n], counted from 0; None where no
+    row was left out.
     """
 
     frame: pl.DataFrame
@@ -47,10 +48,19 @@ class Rows:
     notes: tuple[str, ...]
     lines: NDArray[np.int64] | None
     path: Path
+    numbers: NDArray[np.int64] | None = None
 
     def place(self, row: int) -> str:
         """Where row number `row` (from 0) stands, for a message: "data.csv: line 31", "data.parquet: row 31"."""
-        return f"{self.path}: row {row + 1}" if self.lines is None else f"{self.path}: line {self.lines[row]}"
+        if self.lines is not None:
+            return f"{self.path}: line {self.lines[row]}"
+        return f"{self.path}: row {(row if self.numbers is None else self.numbers[row]) + 1}"
+
+    def select(self, rows: NDArray[np.int64]) -> Rows:
+        """Some of the rows, by their numbers here; each still stands where it stood."""
+        numbers = np.arange(self.frame.height) if self.numbers is None else self.numbers
+        lines = None if self.lines is None else self.lines[rows]
+        return replace(self, frame=self.frame[rows.tolist()], lines=lines, numbers=numbers[rows])
 
 
 def find_form(path: Path) -> str | None:

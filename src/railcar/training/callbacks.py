@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from railcar.errors import Interrupted
+from railcar.errors import Interrupted, RailcarError
 from railcar.recipe.schema import EarlyStop, StopAt
 
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -49,6 +49,13 @@ class StopSignals:
     def interrupted(self, what: str) -> Interrupted:
         """The error that ends a run after a signal."""
         return Interrupted(what, hint=self.hint, exit_status=_STATUS[self.received or signal.SIGINT])
+
+    def explain(self, error: BaseException) -> BaseException:
+        """`error`, or what the signal raised where TensorFlow has made another one of it: its C++ does so when the
+        handler runs in a function that it calls back."""
+        if self.received is None or isinstance(error, RailcarError | KeyboardInterrupt):
+            return error
+        return self.interrupted(f"{self.received.name} ended the run; its checkpoints are kept")
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         is_first, self.received = self.received is None, signal.Signals(number)

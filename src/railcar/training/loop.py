@@ -72,7 +72,8 @@ Measure = Callable[[Split], dict[str, float]]
 @dataclass
 class Training:
     """One run in progress: the parts that the functions below work on. `replicas` None is one device. To workers other
-    than the chief `run` is no more than a name."""
+    than the chief `run` is no more than a name. `on_saved` is called after each checkpoint, in the thread that
+    wrote it."""
 
     recipe: Recipe
     dataset: Dataset
@@ -88,6 +89,7 @@ class Training:
     rows_only: bool = False
     save_first: bool = False
     replicas: Replicas | None = None
+    on_saved: Callable[[], None] | None = None
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -125,7 +127,7 @@ def run_training(
         _begin_together(training, training.replicas)
     train_steps = _compile(training, compile)
     keep, saved_step = training.recipe.training.keep_checkpoints, resume_from.step if resume_from else None
-    saver = Saver(training.run, keep=keep, saved_step=saved_step)
+    saver = Saver(training.run, keep=keep, saved_step=saved_step, on_saved=training.on_saved)
     try:
         with (
             signals.deferred(),

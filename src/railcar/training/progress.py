@@ -76,11 +76,14 @@ class Reporter:
 
     @contextmanager
     def reading_bar(self) -> Iterator[Callable[[str, int, int], None]]:
-        """A function (what is done, how many are done, of how many) that draws while data is read."""
+        """A function (what is done, how many are done, of how many) that draws while data is read. What fetching has
+        to say is said here."""
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+        from railcar.storage.fetch import heard_by
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with self.build_progress(*columns) as progress:
+        with self.build_progress(*columns) as progress, heard_by(self.say):
             tasks: dict[str, Any] = {}
 
             def show(what: str, n_done: int, n: int) -> None:

@@ -7,7 +7,7 @@ business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +37,22 @@ class Saver:
     """Saves the checkpoints of one run, one after the other: a save waits for the one before. Leaving it as a context
     waits for the last. What went wrong in the thread is raised by the next `save` or `wait`.
 
-    `saved_step` is the newest step that is known to be whole on the disk, None before the first.
+    `saved_step` is the newest step that is known to be whole on the disk, None before the first. `on_saved` is called
+    after each checkpoint, in the thread, and must not take long: the next one waits for it.
     """
 
-    def __init__(self, run: RunDir, *, keep: int, saved_step: int | None = None) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        *,
+        keep: int,
+        saved_step: int | None = None,
+        on_saved: Callable[[], None] | None = None,
+    ) -> None:
         self.saved_step = self._asked_step = saved_step
         self._run = run
         self._keep = keep
+        self._on_saved = on_saved
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="railcar-save")
         self._pending: Future[int] | None = None
 
@@ -85,6 +94,8 @@ class Saver:
         write_checkpoint(self._run.checkpoints, step, arrays, state, best_step=best.step)
         write_pointers(self._run, last=step, best=best)
         prune_checkpoints(self._run.checkpoints, keep=self._keep, best_step=best.step)
+        if self._on_saved:
+            self._on_saved()
         return step
 
 

@@ -20,10 +20,12 @@ from railcar.data.findings import Diagnosis
 from railcar.data.sources.csv import find_csv_sides
 from railcar.data.sources.encoded import is_utf8, show_name
 from railcar.data.sources.folder import list_image_files
+from railcar.data.sources.rows import skip_unlabelled
 from railcar.data.types import Dataset
 from railcar.errors import DataError, NotFound
 from railcar.recipe.schema import Data, Recipe
 from railcar.storage.archives import is_archive, unpack_archive
+from railcar.storage.fetch import heard_by
 from railcar.storage.images import decode_content, read_header, read_image_file
 from railcar.storage.rows import SUFFIXES, Rows, read_rows
 from railcar.training.progress import Reporter
@@ -60,7 +62,7 @@ def check(
     given = resolve_input(data, overrides)
     recipe = given.recipe
     source = recipe.data.source
-    with closing(Look(quiet, verbose, color).reporter()) as reporter, quiet_stderr():
+    with closing(Look(quiet, verbose, color).reporter()) as reporter, quiet_stderr(), heard_by(reporter.say):
         dataset, refusals = _read_past_refusals(recipe, given.arrays, reporter)
         if dataset is None:
             return Checked(Diagnosis(source, findings=tuple(refuse(error) for error in refusals)), None)
@@ -123,7 +125,9 @@ class _Places:
         if file is None:
             return one.id_of(index)
         if file not in self._rows:
-            self._rows[file] = read_rows(file)
+            # the rows that were skipped count as little here
+            sides, _ = skip_unlabelled({"train": read_rows(file)}, self._dataset.label)
+            self._rows[file] = sides["train"]
         return self._rows[file].place(int(one.rows[index])).removeprefix(f"{file.parent}/")
 
     def _find_file(self, split: str) -> Path | None:

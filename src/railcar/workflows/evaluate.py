@@ -15,8 +15,10 @@ from railcar.errors import ArtifactError, DataError, NotFound
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
 from railcar.runs.checkpoint import Checkpoint, find_checkpoint
-from railcar.runs.index import find_run, read_evaluation
+from railcar.runs.index import read_evaluation
+from railcar.runs.place import open_run
 from railcar.runs.run_dir import RunDir, write_json
+from railcar.storage.mirror import send_files
 from railcar.training.progress import Reporter
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.data import encode, list_columns, read_data
@@ -40,19 +42,22 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a run's model; returns what evaluation.json holds: {"checkpoint": ..., split: {"accuracy", ...}}.
 
-    `run` is a name, a unique prefix, a folder, or None for the newest. `split` is test (the default), validation or
-    train. `data` measures on other data (anything that `train` takes), all of it unless it has the split. `checkpoint`
-    is "best", "last" or a step; None is the artifact itself. The artifact's figures on the run's own data are written
-    to evaluation.json, those on other data are returned under "data". A missing or damaged artifact is made again.
+    `run` is a name, a unique prefix, a folder, an address, or None for the newest. `split` is test (the default),
+    validation or train. `data` measures on other data (anything that `train` takes), all of it unless it has the split.
+    `checkpoint` is "best", "last" or a step; None is the artifact itself. The artifact's figures on the run's own data
+    are written to evaluation.json, those on other data are returned under "data". A missing or damaged artifact is made
+    again.
 
     Raises `NotFound`, `CheckpointError`, `DataError` (a split that is not there, too), and `RunError` when the run's
     own data has changed since.
     """
     check_tensorflow("evaluating")
     look = Look(quiet, verbose, color)
-    found = find_run(run, runs_dir)
+    found = open_run(run, runs_dir, checkpoints=checkpoint is not None)
     recipe = read_recipe(found)
     artifact = _read_whole_artifact(found) if checkpoint is None else None
+    if artifact is None and checkpoint is None and found.address:
+        found = open_run(found.reference, runs_dir, checkpoints=True)
     source: Artifact | Checkpoint
     with closing(look.reporter()) as reporter, quiet_stderr():
         if artifact is None:
@@ -79,7 +84,19 @@ def evaluate(
             _remember(found, evaluation)
             if artifact is None:
                 write_run_artifact(found, finished, shown, evaluation)
+            _send_back(found, look)
     return evaluation
+
+
+def _send_back(run: RunDir, look: Look) -> None:
+    """What was written of a run in a bucket; one that may only be read keeps what it has."""
+    if run.address is None:
+        return
+    try:
+        send_files(run.path, run.address, [run.evaluation_path.name, run.artifact.name])
+    except DataError as error:
+        with closing(look.reporter()) as reporter:
+            reporter.warn(f"the result is not kept in the bucket: {error.what}")
 
 
 def _read_whole_artifact(run: RunDir) -> Artifact | None:

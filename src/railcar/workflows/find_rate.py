@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from railcar.errors import TrainingError
 from railcar.registry import check_installed, check_tensorflow
-from railcar.storage.local import check_writable
+from railcar.runs.place import check_place, find_place
+from railcar.storage.remote import write
 from railcar.training.tensorflow import quiet_stderr
 from railcar.workflows.inputs import Input, Overrides, resolve_input
 from railcar.workflows.job import Job, prepare_job
@@ -55,7 +56,8 @@ def find_learning_rate(
     given = resolve_input(data, overrides)
     check_tensorflow("training")
     check_installed("matplotlib", package="matplotlib", extra="cpu", needed_for="drawing the sweep")
-    check_writable(Path(runs_dir))
+    place = find_place(runs_dir)
+    check_place(place)
     from railcar.workflows.data import open_data
 
     with closing(look.reporter()) as reporter, quiet_stderr():
@@ -70,9 +72,11 @@ def find_learning_rate(
             )
         from railcar.reporting.plots import plot_sweep
 
-        path = Path(runs_dir) / f"{job.recipe.name}-learning-rate.png"
+        path = place.folder / f"{job.recipe.name}-learning-rate.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         plot_sweep(found.rates, found.smoothed, path, rate=found.rate)
+        if place.address:
+            write(place.address / path.name, path.read_bytes())
     return LearningRate(found.rate, found.steepest, found.lowest, path)
 
 

@@ -23,6 +23,7 @@ from railcar.storage.local import expand_home
 
 if TYPE_CHECKING:
     from railcar.data.types import Features
+    from railcar.runs.place import RunsPlace
 
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
@@ -56,13 +57,19 @@ class Input:
 @dataclass(frozen=True)
 class Start:
     """What `train` was asked for. `given` is its data or recipe; None for that of the run that is resumed or begun
-    from."""
+    from. `take_over` says that who trained the run in a bucket is dead."""
 
     given: Input | None
     overrides: Overrides
     resume: str | bool
     from_run: str | Path | None
-    runs_dir: Path
+    place: RunsPlace
+    take_over: bool = False
+
+    @property
+    def wanted(self) -> str | None:
+        """The run to go on with; None for the newest."""
+        return None if self.resume is True else str(self.resume)
 
 
 def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:

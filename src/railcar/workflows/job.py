@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from railcar.training.runtime import Choice, Runtime
 
 
-_MAX_NAMED = 8
-
-
 @dataclass
 class Job:
     """`choices` are automatic ones: dotted key -> value and reason; `reasons` are those of the recipe's own keys.
@@ -289,13 +286,15 @@ def look_up(recipe: Recipe, key: str) -> Any:
 def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:
     """The lines before the first step: run, if there is to be one, data, network, length, and each choice with its
     reason."""
+    from railcar.reporting.preprocessing import list_lines
+
     dataset, features, node = job.dataset, job.dataset.features, job.recipe.training
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
     look = describe_look(features)
-    rows = [("run", short_path(run.path))] if run else []
+    rows = [("run", f"{run.address}, here in {run.path}" if run.address else short_path(run.path))] if run else []
     rows.append(("data", f"{short_path(dataset.source)}: {counts}; {look}"))
     rows += [("", note) for note in dataset.notes]
-    rows += [("input", line) for line in describe_encoding(features)]
+    rows += [("input", line) for line in list_lines(features, job.recipe)]
     widths = "-".join(map(str, job.recipe.model.filters if features.kind == "image" else job.recipe.model.dense))
     rows.append(("model", f"{job.recipe.model.name} {widths}".rstrip() + f": {job.model.count_params():,} parameters"))
     if job.weights:
@@ -318,33 +317,6 @@ def describe_look(features: Features) -> str:
     if features.kind == "text":
         return f"{classes}, texts"
     return f"{classes}, {len((features.encoding or {})['columns'])} columns"
-
-
-def describe_encoding(features: Features) -> list[str]:
-    """How raw texts or rows become numbers, a line for each part; nothing for images."""
-    encoding = features.encoding or {}
-    if features.kind == "text":
-        known = f"{len(encoding['vocabulary']):,} words known from the training texts"
-        return [f"lower case, split into words; {known}, the first {encoding['length']} of a text are read"]
-    lines = []
-    for kind, what in (
-        ("number", "standardised, gaps filled with the mean"),
-        ("boolean", "as 0 and 1"),
-        ("date", "as days, with their place in the year and the week"),
-        ("category", "a learnt vector for each value"),
-    ):
-        named = [one for one in encoding.get("columns", ()) if one["type"] == kind]
-        if named:
-            gaps = [one["name"] for one in named if one.get("has_gaps")]
-            marked = f"; gaps marked: {_list(gaps)}" if gaps else ""
-            sizes = [f"{one['name']} ({len(one['values'])})" for one in named] if kind == "category" else None
-            lines.append(f"{kind}: {_list(sizes or [one['name'] for one in named])}: {what}{marked}")
-    return lines
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(names[:_MAX_NAMED]) + more
 
 
 def short_path(path: str | Path) -> str:

@@ -21,7 +21,7 @@ def main(folder: Path, index: int) -> int:
     start, look = pickle.loads((folder / "arguments.pickle").read_bytes())  # written by our parent
 
     def note(run: RunDir) -> None:
-        (folder / "run").write_text(str(run.path))
+        (folder / "run").write_text(json.dumps([str(run.path), str(run.address) if run.address else None]))
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

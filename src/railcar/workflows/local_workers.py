@@ -4,8 +4,8 @@ Each is a process of its own, as each machine's is (`together.py`): what works h
 process trains nothing and imports no TensorFlow. Worker 0, the chief, speaks to the terminal; the others are silent.
 
 What passes between here and them, in a folder that is deleted afterwards: `arguments.pickle` (ours, read by our own
-child), `run` (the run's folder, once there is one), `error-0.json` (how a worker failed). Their stdin is a pipe that
-closes when this process is gone, whatever ends it; then they end, too.
+child), `run` (the run's folder and address, once there is one), `error-0.json` (how a worker failed). Their stdin is a
+pipe that closes when this process is gone, whatever ends it; then they end, too.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 import railcar.errors
 from railcar.errors import Interrupted, RailcarError, UsageError, WorkerLost
 from railcar.runs.run_dir import RunDir, now_text
+from railcar.storage.address import parse
 from railcar.training.cluster import VARIABLE, check_split
 from railcar.training.hardware import count_cores, describe_driver
 from railcar.training.tensorflow import memory_settings
@@ -153,12 +154,13 @@ class _Workers:
 
     def _read_run(self) -> RunDir | None:
         try:
-            return RunDir(Path((self._folder / "run").read_text()))
+            path, address = json.loads((self._folder / "run").read_bytes())
         except FileNotFoundError:
             return None
+        return RunDir(path, parse(address) if address else None)
 
     def _explain(self, index: int, run: RunDir | None) -> RailcarError:
-        hint = f"go on with: railcar train --resume={run.name} --workers {self._n_workers}" if run else ""
+        hint = f"go on with: railcar train --resume={run.reference} --workers {self._n_workers}" if run else ""
         status = self._processes[index].returncode
         if status < 0 and self._n_signals:
             return Interrupted("the workers were stopped", hint=hint, exit_status=128 - status)

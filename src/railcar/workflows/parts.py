@@ -49,6 +49,7 @@ def build_training(
     *,
     measure: Callable[[Split], dict[str, float]],
     summaries: Summaries | None,
+    on_saved: Callable[[], None] | None = None,
 ) -> Training:
     """What `training/loop.py` works on."""
     schedule = build_schedule(job)
@@ -71,4 +72,5 @@ def build_training(
         rows_only=job.runtime.data_on.value == "device",
         save_first=job.weights is not None,
         replicas=job.replicas,
+        on_saved=on_saved,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from railcar.artifact.artifact import read_artifact
 from railcar.errors import DataError, NotFound
 from railcar.registry import check_tensorflow
-from railcar.runs.index import find_run
+from railcar.runs.place import open_run
 from railcar.serving.predictor import Prediction, Predictor
 from railcar.storage.images import SUFFIXES
 from railcar.storage.local import expand_home
@@ -27,13 +27,13 @@ def load(
     artifact: str | Path | None = None,
     runs_dir: str | Path = "runs",
 ) -> Predictor:
-    """The model of a run (a name, a unique prefix, a folder, None for the newest), or of an artifact's folder.
+    """The model of a run (its name, a prefix, folder or address, None for the newest), or of an artifact's folder.
 
     Its `predict` takes what the model was trained on: uint8 images [n, height, width, channels] of any size, texts, or
     rows as a frame. Raises `NotFound` when there is no such run or artifact and `ArtifactError` when it is damaged.
     """
     check_tensorflow("predicting")
-    path = Path(artifact) if artifact is not None else find_run(run, runs_dir).artifact
+    path = Path(artifact) if artifact is not None else open_run(run, runs_dir).artifact
     found = read_artifact(path)
     import_tensorflow(needed_for="predicting")
     with quiet_stderr():

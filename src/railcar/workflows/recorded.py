@@ -6,12 +6,14 @@ Owns reading with errors of the run's, naming its file: nobody gave that recipe 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from railcar.errors import RailcarError, RunError
 from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.runs.run_dir import RunDir, write_json
+from railcar.storage.local import write_atomic
 
 if TYPE_CHECKING:
     from railcar.data.types import Dataset, Features
@@ -63,6 +65,17 @@ def write_encoding(run: RunDir, features: Features) -> None:
     """encoding.json: how raw texts or rows become what the network takes; nothing for images."""
     if features.encoding is not None:
         write_json(run.encoding_path, dict(features.encoding))
+
+
+def draw_preprocessing(run: RunDir, features: Features, recipe: Recipe, layers: Sequence[Mapping[str, Any]]) -> None:
+    """plots/preprocessing.svg: what becomes of an example before the network, whose `layers` are as the manifest has
+    them, sees it."""
+    from railcar.reporting.flow import draw_flow
+    from railcar.reporting.preprocessing import describe_preprocessing
+
+    run.plots.mkdir(exist_ok=True)
+    picture = draw_flow(describe_preprocessing(features, recipe, layers))
+    write_atomic(run.plots / "preprocessing.svg", picture.encode(errors="replace"))
 
 
 def check_same_data(run: RunDir, dataset: Dataset) -> None:

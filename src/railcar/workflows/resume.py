@@ -60,15 +60,17 @@ class Stopped:
         return Input(self.recipe, is_complete=True, arrays=arrays)
 
 
-def reopen(run: RunDir, overrides: Overrides = ()) -> Stopped:
-    """Find out where `run`, which this process holds, stopped; `overrides` change its length. Raises `RunError` when it
+def reopen(run: RunDir, overrides: Overrides = (), *, is_leased: bool = False) -> Stopped:
+    """Find out where `run`, which this process holds, stopped; `overrides` change its length. `is_leased` says that no
+    other computer trains it, whatever its manifest says. Raises `RunError` when it
     cannot go on and `UsageError` for overrides of other keys."""
     from railcar.runs.checkpoint import find_newest
 
     manifest = run.read_manifest()
     if manifest.get("state") == "finished" and not overrides:
         raise _finished(run, manifest)
-    _check_stopped_elsewhere(run, manifest)
+    if not is_leased:
+        _check_stopped_elsewhere(run, manifest)
     recipe, changes = _change_recipe(run, overrides)
     checkpoint, damaged = find_newest(run.checkpoints)
     if checkpoint is None:
@@ -107,8 +109,8 @@ def _finished(run: RunDir, manifest: dict[str, Any]) -> RunError:
     longer = 2 * int(manifest.get("steps") or 500)
     return RunError(
         f"{run.name}: the run is finished already",
-        hint=f"make it longer: railcar train --resume={run.name} --set training.steps={longer}; "
-        f"see it with: railcar runs show {run.name}",
+        hint=f"make it longer: railcar train --resume={run.reference} --set training.steps={longer}; "
+        f"see it with: railcar runs show {run.reference}",
     )
 
 
@@ -125,7 +127,7 @@ def _change_recipe(run: RunDir, overrides: Overrides) -> tuple[Recipe, dict[str,
         raise UsageError(
             f"a run that goes on keeps its recipe, and {refused[0]} is not one of the keys of its length: "
             f"what is done was trained with {old.get(refused[0])}",
-            hint=f"begin a new run with its weights: railcar train --from {run.name} --set ...; "
+            hint=f"begin a new run with its weights: railcar train --from {run.reference} --set ...; "
             f"a run that goes on may change {', '.join(LENGTH_KEYS)}",
         )
     kept = {key: (_value(before, key), _value(after, key)) for key in LENGTH_KEYS}

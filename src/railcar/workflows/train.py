@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -11,21 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from railcar.errors import Interrupted, OutputError, RailcarError, TrainingError, UsageError
-from railcar.recipe.load import load_recipe, recipe_to_yaml
+from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
-from railcar.runs.index import find_run
-from railcar.runs.run_dir import RunDir, now_text, read_json, write_json
-from railcar.storage.local import check_writable, write_atomic
+from railcar.runs.place import Held, RunsPlace, check_place, find_place, open_run, take_up
+from railcar.runs.run_dir import RunDir, now_text, read_json
+from railcar.runs.uploads import Uploads
 from railcar.training.progress import Reporter, format_seconds
 from railcar.training.tensorflow import quiet_stderr
+from railcar.workflows.begin import begin_run, say_how_to_go_on
 from railcar.workflows.inputs import Input, Overrides, Start, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.local_workers import train_in_processes
 from railcar.workflows.look import Look
-from railcar.workflows.provenance import read_git_commit, read_versions
-from railcar.workflows.recorded import check_same_data, describe_features, write_encoding
+from railcar.workflows.recorded import check_same_data
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
+from railcar.workflows.sending import has_only_to_be_sent, send_finished
 from railcar.workflows.together import abandoning, announce, announce_failure, find_cluster, follow, join
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 class Run:
     """A finished run: its folder, its recipe as used, its evaluation (as evaluation.json has it), the seconds that
     training took (validation and checkpoints included) and the examples a second of its steps. A worker that is not the
-    chief has the same; the folder is on the chief's computer."""
+    chief has the same; the folder is on the chief's computer. `address` is where the run is, of one in a bucket;
+    `path` is then its copy on this computer."""
 
     path: Path
     recipe: Recipe
@@ -49,6 +50,7 @@ class Run:
     seconds_training: float
     examples_per_s: float
     is_chief: bool = True
+    address: str | None = None
 
     def __repr__(self) -> str:
         splits = {name: one for name, one in self.evaluation.items() if name != "checkpoint"}
@@ -69,6 +71,7 @@ def train(
     overrides: Overrides = (),
     name: str | None = None,
     resume: str | bool = False,
+    take_over: bool = False,
     from_run: str | Path | None = None,
     workers: int = 1,
     runs_dir: str | Path = "runs",
@@ -76,27 +79,31 @@ def train(
     verbose: bool = False,
     color: bool | None = None,
 ) -> Run:
-    """Train, evaluate and keep a model; everything lands in a new folder under `runs_dir`.
+    """Train, evaluate and keep a model; everything lands in a new folder under `runs_dir`, which may be an address in a
+    bucket.
 
     `data` is nothing (the embedded MNIST sample), the path of a folder, CSV, npz or IDX folder, a recipe file, the name
     of a bundled recipe or a known set, a `Recipe` or dict, a pair (images, labels) of arrays, a pandas or polars frame,
     or a tf.data.Dataset. `overrides` change recipe keys: {"training.epochs": 3} or ["training.epochs=3"]. `name` starts
     the folder's name. `resume` goes on with a run (True: the newest; or its name) instead of beginning one; of its
-    recipe, `overrides` may then change the length ({"training.steps": 2000}). `from_run` begins a new one with the
-    weights of that run's best checkpoint, and with its recipe and data or, for data without a recipe, its network.
-    `workers` above 1 starts as many processes on this computer, which share every batch. `quiet` prints nothing but
-    warnings, `verbose` also where each operation runs; `color` None means: if stderr is a terminal.
+    recipe, `overrides` may then change the length ({"training.steps": 2000}). `take_over` says of the
+    computer that last trained a run in a bucket that it is dead. `from_run` begins a new one with the weights of that
+    run's best checkpoint, and with its recipe and data or, for data without a recipe, its network. `workers` above 1
+    starts as many processes on this computer, which share every batch. `quiet` prints nothing but warnings, `verbose`
+    also where each operation runs; `color` None means: if stderr is a terminal.
 
     Raises `RecipeError` for all faults of a recipe together, `DataError` for data that cannot be used, `OutputError`
     when results cannot be written; `Interrupted` after Ctrl-C or SIGTERM, with the work saved; `WorkerLost` when
     another worker died.
     """
     look = Look(quiet, verbose, color)
+    if take_over and resume is False:
+        raise UsageError("--take-over is for a run that goes on", hint="add --resume=RUN, or leave it out")
     if resume is not False:
         _check_alone(data, name, from_run)
     if data is not None or (resume is False and from_run is None):
         data = resolve_input(data, with_name(overrides, name))
-    start = Start(data, with_name(overrides, name), resume, from_run, Path(runs_dir))
+    start = Start(data, with_name(overrides, name), resume, from_run, find_place(runs_dir), take_over)
     if workers > 1:
         return _read_finished(train_in_processes(start, n_workers=workers, look=look))
     return train_here(start, look)
@@ -104,44 +111,54 @@ def train(
 
 def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lambda run: None) -> Run:
     """Train in this process, which may be one of several workers. The chief calls `on_run` before the first step."""
-    given, stopped, origin, run = start.given, None, None, None
+    given, stopped, origin, held = start.given, None, None, None
     cluster = find_cluster(given.recipe.training.distribution if given else "auto")
     if cluster and not cluster.is_chief:
         told = follow(start, join(cluster, look), look)
         return Run(**{**told, "path": Path(told["path"]), "recipe": load_recipe(told["recipe"])}, is_chief=False)
     with ExitStack() as stack:
         if start.resume is not False:
-            run = find_run(None if start.resume is True else str(start.resume), start.runs_dir)
-            stack.enter_context(run.hold())
-            stopped = reopen(run, start.overrides)
+            held = stack.enter_context(take_up(start.wanted, start.place, take_over=start.take_over))
+            if not (cluster or start.overrides) and has_only_to_be_sent(held):
+                send_finished(held, look)
+                return _read_finished(held.run)
+            stopped = reopen(held.run, start.overrides, is_leased=held.lease is not None)
+            stopped.warnings.extend(held.warnings)
             given = stopped.to_input(given)
         elif start.from_run is not None:
-            origin = _find_origin(start.from_run, start.runs_dir)
+            origin = _find_origin(start.from_run, start.place)
             given = origin.to_input(given, start.overrides)
         given = given or resolve_input()
         check_tensorflow("training")
-        check_writable(start.runs_dir)
+        if held is None or held.lease is None:  # who has a lease could write it
+            check_place(start.place)
         cluster = cluster and find_cluster(given.recipe.training.distribution)
         replicas = stack.enter_context(abandoning(join(cluster, look))) if cluster else None
         job = _prepare(given, look, stopped, origin, replicas)
-        if run is None:
-            run = RunDir.create(start.runs_dir, job.recipe.name, lambda made: _begin(job, made, origin))
-            stack.enter_context(run.hold())
-        on_run(run)
-        return _carry_out(job, run, look, stopped)
+        if held is None:
+            held = begin_run(job, start.place, origin, stack)
+        on_run(held.run)
+        return _carry_out(job, held, look, stopped)
+
+
+def _describe_run(
+    run: RunDir, recipe: Recipe, evaluation: dict[str, Any], seconds_training: float, examples_per_s: float
+) -> Run:
+    address = str(run.address) if run.address else None
+    return Run(run.path, recipe, evaluation, seconds_training, examples_per_s, address=address)
 
 
 def _read_finished(run: RunDir) -> Run:
     """A run that other processes have trained."""
     manifest, evaluation = run.read_manifest(), read_json(run.evaluation_path)
     recipe, seconds = load_recipe(run.recipe_path), manifest["seconds_training"]
-    return Run(run.path, recipe, evaluation or {}, seconds, manifest["examples_per_s"])
+    return _describe_run(run, recipe, evaluation or {}, seconds, manifest["examples_per_s"])
 
 
-def _find_origin(wanted: str | Path, runs_dir: str | Path) -> Origin:
+def _find_origin(wanted: str | Path, place: RunsPlace) -> Origin:
     from railcar.workflows.warm_start import find_origin
 
-    return find_origin(find_run(wanted, runs_dir))
+    return find_origin(open_run(wanted, place, checkpoints=True))
 
 
 def _prepare(
@@ -203,27 +220,40 @@ def _check_alone(data: Any, name: str | None, from_run: str | Path | None) -> No
         )
 
 
-def _carry_out(job: Job, run: RunDir, look: Look, stopped: Stopped | None) -> Run:
+def _carry_out(job: Job, held: Held, look: Look, stopped: Stopped | None) -> Run:
     """Train and write the results; the manifest says how it ended, whatever happens."""
     with quiet_stderr():
         from railcar.training.callbacks import StopSignals
 
-    how = f"go on with: railcar train --resume={run.name}"
-    with closing(look.reporter(run.log_path)) as reporter, StopSignals(how) as signals:
+    run = held.run
+    how = say_how_to_go_on(run)
+    with (
+        closing(look.reporter(run.log_path)) as reporter,
+        StopSignals(how) as signals,
+        Uploads(run, held.lease, reporter.warn) as uploads,
+    ):
         try:
             if stopped:
                 for line in [*stopped.warnings, *go_on(stopped, job.plan.n_steps)]:
                     reporter.warn(line)
+            uploads.request()
             with job.dataset.in_use(reporter.warn):
-                progress = train_steps(job, run, reporter, signals, stopped)
-                return _finish(job, run, progress, reporter)
-        except BaseException as error:
+                progress = train_steps(job, run, reporter, signals, stopped, uploads.request)
+                finished = _finish(job, run, progress, reporter)
+        except BaseException as caught:
+            error = signals.explain(caught)
             _note_end(run, error, reporter)
+            if (sent := uploads.send_last()) and isinstance(error, RailcarError):
+                error.what = f"{error.what}; {sent}"
             if type(error).__name__ in ("ResourceExhaustedError", "MemoryError"):
                 raise _out_of_memory(job) from error
             if isinstance(error, OutputError):
                 raise OutputError(error.what, hint="; then ".join(filter(None, (error.hint, how)))) from error
+            if error is not caught:
+                raise error from caught
             raise
+        uploads.finish()
+        return finished
 
 
 def _out_of_memory(job: Job) -> TrainingError:
@@ -245,40 +275,16 @@ def _note_end(run: RunDir, error: BaseException, reporter: Reporter) -> None:
         run.write_manifest({**run.read_manifest(), "state": state, "ended": now_text(), "reason": reason})
 
 
-def _begin(job: Job, run: RunDir, origin: Origin | None) -> None:
-    """Write down what the run is about to do."""
-    from railcar.data.splits import write_splits
-    from railcar.models.build import describe_model
-
-    write_atomic(run.recipe_path, recipe_to_yaml(job.recipe, job.reasons).encode())
-    write_json(run.decisions_path, job.decisions())
-    write_splits(job.dataset, run.splits_path)
-    write_encoding(run, job.dataset.features)
-    data = {
-        "source": job.recipe.data.source,
-        "form": job.dataset.form,
-        "label": job.dataset.label,
-        "fingerprint": job.dataset.fingerprint,
-        **describe_features(job.dataset.features),
-        **{f"n_{name}": len(split) for name, split in job.dataset.splits.items()},
-    }
-    about = {
-        "argv": sys.argv,
-        "seed": job.recipe.seed,
-        "versions": read_versions(),
-        "devices": [f"{job.runtime.device.value}: {job.runtime.device.reason}"],
-        "git_commit": read_git_commit(),
-        "data": data,
-        "model": {"layers": describe_model(job.model), "parameters": int(job.model.count_params())},
-        "steps": job.plan.n_steps,
-        "step": 0,
-        **({"origin": origin.note()} if origin else {}),
-    }
-    run.write_manifest({**run.read_manifest(), **about})
-
-
-def train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals, stopped: Stopped | None) -> Progress:
-    """The loop, with all that it needs built for `job`; rows and checkpoints land in `run`."""
+def train_steps(
+    job: Job,
+    run: RunDir,
+    reporter: Reporter,
+    signals: StopSignals,
+    stopped: Stopped | None,
+    on_saved: Callable[[], None] | None = None,
+) -> Progress:
+    """The loop, with all that it needs built for `job`; rows and checkpoints land in `run`, and `on_saved` is called
+    after each of these."""
     with quiet_stderr(run.log_path):
         from railcar.evaluation.evaluate import Evaluator
         from railcar.training.loop import run_training
@@ -300,6 +306,7 @@ def train_steps(job: Job, run: RunDir, reporter: Reporter, signals: StopSignals,
             reporter,
             measure=Evaluator(for_inference(job.recipe, job.model, features), features).measure,
             summaries=_open_summaries(job, run),
+            on_saved=on_saved,
         )
         try:
             return run_training(training, compile=job.runtime.compile.value, signals=signals, resume_from=checkpoint)
@@ -353,4 +360,4 @@ def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Ru
         facts = {"path": str(run.path), "evaluation": evaluation, "seconds_training": seconds, "examples_per_s": rate}
         job.replicas.share({**facts, "recipe": job.recipe.model_dump(mode="json")})
         job.replicas.leave()
-    return Run(run.path, job.recipe, evaluation, seconds, rate)
+    return _describe_run(run, job.recipe, evaluation, seconds, rate)

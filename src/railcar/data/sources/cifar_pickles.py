@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.sources.cifar import choose_level
 from railcar.data.types import RawData, RawSplit, ReadOptions
 from railcar.errors import DataError, NotFound
 
@@ -54,7 +55,8 @@ def find_pickles(folder: Path) -> list[Path]:
 
 
 def read_cifar_pickles(folder: Path, options: ReadOptions | None = None) -> RawData:
-    """Read the batches and the names of the classes (of CIFAR-100, the 100 fine ones).
+    """Read the batches and the names of the classes: of CIFAR-100 the 100 fine ones, or the 20 coarse ones where
+    `options.label` says so.
 
     Raises `DataError` for files that are damaged, or that hold more than data.
     """
@@ -63,16 +65,18 @@ def read_cifar_pickles(folder: Path, options: ReadOptions | None = None) -> RawD
         raise NotFound(f"{folder}: not all files of CIFAR's Python version are there", hint="unpack it again")
     meta = paths[-1]
     is_ten = META_FILES[meta.name] is CIFAR_10
-    names = _read_pickle(meta).get(b"label_names" if is_ten else b"fine_label_names")
+    level, notes = ("", ()) if is_ten else choose_level(folder, options)
+    prefix = f"{level}_".encode() if level else b""
+    names = _read_pickle(meta).get(prefix + b"label_names")
     if not isinstance(names, list) or not all(isinstance(name, bytes | str) for name in names):
         raise DataError(f"{meta}: no list of class names in it", hint=_DAMAGED)
     class_names = tuple(name.decode() if isinstance(name, bytes) else name for name in names)
     sides = {}
     for side, files in META_FILES[meta.name].items():
-        parts = [_read_batch(folder / file, b"labels" if is_ten else b"fine_labels", len(names)) for file in files]
+        parts = [_read_batch(folder / file, prefix + b"labels", len(names)) for file in files]
         images = np.concatenate([images for images, _ in parts])
         sides[side] = RawSplit(images, np.concatenate([labels for _, labels in parts]), side)
-    return RawData("cifar", class_names, sides)
+    return RawData("cifar", class_names, sides, notes)
 
 
 def _read_batch(path: Path, label_key: bytes, n_classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

@@ -52,6 +52,8 @@ KEPT_BYTES = 1 << 28
 BLOCK_BYTES = 1 << 20
 # Headers that tell whether all images are of one shape.
 N_SAMPLE = 256
+# So many images tell the mean and the deviation of a set as well as all of them do.
+N_SUMMED = 20_000
 # Of images with so many times the pixels that are used, pixels are kept as long as the disk has room.
 MUCH_LARGER = 4
 
@@ -312,6 +314,7 @@ class _Reader:
     ) -> None:
         self._pool, self._notes, self._options, self._accept = pool, notes, options, accept
         self._shape = shape.image_shape
+        self._sum_every = max(1, n_images // N_SUMMED)
         self._keeps_pixels, why = choose_keeping(n_images * math.prod(self._shape), shape.times, options)
         encoded = f"the images are kept encoded, and decoded while training: {why}"
         self.lines = (shape.reason,) if self._keeps_pixels else (shape.reason, encoded)
@@ -324,7 +327,7 @@ class _Reader:
         """
         n, shape = len(images), self._shape
         pixels = self._options.allocate(f"{side}.images", (n, *shape)) if self._keeps_pixels else None
-        hashes, sums = np.zeros(n, np.uint64), np.zeros((n, shape[2], 2), np.int64)
+        hashes, sums = np.zeros(n, np.uint64), np.full((n, shape[2], 2), -1)
         good = np.ones(n, np.bool_)
         with BlockWriter(np.empty((0, *shape), np.uint8) if pixels is None else pixels) as rows:
 
@@ -361,8 +364,8 @@ class _Reader:
         hashes: NDArray[np.uint64],
         sums: NDArray[np.int64],
     ) -> list[tuple[int, Seen]]:
-        """Fill consecutive rows, their hashes and the sums of their pixels, a block that the processor's cache holds at
-        a time. Rows with something to say: remarks, or why the image is bad."""
+        """Fill consecutive rows, their hashes and the sums of the pixels of some, a block that the processor's cache
+        holds at a time. Rows with something to say: remarks, or why the image is bad."""
         first, end = numbers[0], numbers[-1] + 1
         n_block = min(max(1, BLOCK_BYTES // math.prod(self._shape)), end - first)
         buffer = np.empty((n_block, *self._shape), np.uint8)
@@ -374,7 +377,8 @@ class _Reader:
             if known:
                 known[start:stop] = [Known()] * len(seen)
             hashes[start:stop] = [one.hash for one in seen]
-            sums[start:stop] = sum_block(block)
+            if len(summed := block[-start % self._sum_every :: self._sum_every]):
+                sums[start:stop][-start % self._sum_every :: self._sum_every] = sum_block(summed)
             if rows is not None:
                 rows.write(start, block)
             said += [(row, one) for row, one in enumerate(seen, start) if one.bad or one.remarks]

@@ -27,6 +27,8 @@ from railcar.storage.columns import Column, check_columns, to_typed
 from railcar.storage.rows import Rows, read_rows
 
 TEXT = "text"
+MAX_NAMED = 5
+_BLOCK_ROWS = 1 << 16
 _GAP = "\x00"
 
 
@@ -52,11 +54,13 @@ def find_examples(sides: dict[str, Rows], options: ReadOptions) -> RawData | Raw
             hint="save it as CSV, each line a label and its pixels of 0 to 255",
         )
     _check_columns(sides, label, options)
+    sides, skipped = skip_unlabelled(sides, label, options.max_bad)
+    train, notes = sides["train"], [*notes, *skipped]
     if kind == "image_paths":
         return _read_listed_images(sides, label, options, notes)
     task, task_reason = choose_task(train.frame[label], kind, options.task)
     notes.append(task_reason)
-    columns, more = _choose_columns(train, label, kind, options)
+    columns, dropped, more = _choose_columns(train, label, kind, options)
     for rows in sides.values():
         check_columns(rows.frame.columns, [one.name for one in columns], str(rows.path))
     class_names, labels = _read_labels(sides, label, task)
@@ -68,7 +72,39 @@ def find_examples(sides: dict[str, Rows], options: ReadOptions) -> RawData | Raw
         groups = _hash_column(rows, options.group) if options.group else None
         hashes = hash_rows(rows.frame.select([one.name for one in columns]))
         raw[side] = RowsSide(frames[side], labels[side], side, hashes, groups)
-    return RawRows(train.form, kind, task, label, tuple(columns), class_names, raw, (*notes, *more))
+    return RawRows(train.form, kind, task, label, tuple(columns), class_names, raw, (*notes, *more), dropped)
+
+
+def skip_unlabelled(sides: dict[str, Rows], label: str, max_bad: float = 1.0) -> tuple[dict[str, Rows], list[str]]:
+    """The sides without the rows that have no label, and a line that counts and names those. Raises `DataError` with
+    the first when they are more than the share `max_bad`, or all of a side."""
+    is_missing = {side: _find_unlabelled(rows.frame[label]) for side, rows in sides.items()}
+    bad = [sides[side].place(int(row)) for side, found in is_missing.items() for row in np.flatnonzero(found)]
+    if not bad:
+        return sides, []
+    n_rows = sum(map(len, is_missing.values()))
+    if len(bad) > max_bad * n_rows:
+        share = min(1.0, len(bad) / n_rows + 0.005)
+        raise DataError(
+            f"{bad[0]}: no label in the column {label!r}; {len(bad):,} of {n_rows:,} rows have none",
+            hint=f"fill them in or remove those rows, or set data.max_bad to {share:.2f}",
+        )
+    for side, found in is_missing.items():
+        if found.all():
+            raise DataError(
+                f"{sides[side].path}: no row has a label in the column {label!r}",
+                hint="name the column of the labels with --label",
+            )
+    kept = {side: rows.select(np.flatnonzero(~is_missing[side])) for side, rows in sides.items()}
+    folder = sides["train"].path.parent
+    named = ", ".join(place.removeprefix(f"{folder}/") for place in bad[:MAX_NAMED])
+    more = ", …" if len(bad) > MAX_NAMED else ""
+    return kept, [f"skipped {len(bad):,} row{'s'[: len(bad) != 1]} without a label: {named}{more}"]
+
+
+def _find_unlabelled(labels: pl.Series) -> NDArray[np.bool_]:
+    is_empty = (labels == "").fill_null(True) if labels.dtype == pl.String else labels.is_null()
+    return is_empty.to_numpy()
 
 
 def _choose_kind(train: Rows, label: str, options: ReadOptions) -> tuple[str, str]:
@@ -87,9 +123,13 @@ def _choose_kind(train: Rows, label: str, options: ReadOptions) -> tuple[str, st
 def hash_rows(frame: pl.DataFrame) -> NDArray[np.uint64]:
     """uint64 [n]: a hash of each row's cells, equal for equal rows wherever they stand."""
     cells = [pl.col(name).cast(pl.String).fill_null(_GAP) for name in frame.columns]
-    joined = frame.select(pl.concat_str(cells, separator="\x1f").alias("row"))["row"].to_list()
-    digests = b"".join(hashlib.blake2b(row.encode(), digest_size=8).digest() for row in joined)
-    return np.frombuffer(digests, "<u8").astype(np.uint64)
+    hashes = np.empty(len(frame), np.uint64)
+    for start in range(0, len(frame), _BLOCK_ROWS):  # as strings of Python they take several times the room
+        block = frame[start : start + _BLOCK_ROWS]
+        joined = block.select(pl.concat_str(cells, separator="\x1f").alias("row"))["row"].to_list()
+        digests = b"".join(hashlib.blake2b(row.encode(), digest_size=8).digest() for row in joined)
+        hashes[start : start + len(block)] = np.frombuffer(digests, "<u8")
+    return hashes
 
 
 def _hash_column(rows: Rows, name: str) -> NDArray[np.uint64]:
@@ -113,15 +153,20 @@ def _check_columns(sides: dict[str, Rows], label: str, options: ReadOptions) -> 
         raise DataError(f"data.drop, data.columns: there is no column {unknown[0]!r}", hint=f"it has: {known}")
 
 
-def _choose_columns(train: Rows, label: str, kind: str, options: ReadOptions) -> tuple[list[Column], list[str]]:
-    """What is learnt from, and notes."""
+def _choose_columns(
+    train: Rows, label: str, kind: str, options: ReadOptions
+) -> tuple[list[Column], dict[str, str], list[str]]:
+    """What is learnt from; what is left out, with the reason; and notes."""
     if options.known:
-        return list(options.known), []
+        return list(options.known), {}, []
     if kind == "text":
         named = [name for name, type_ in options.columns.items() if type_ == "text"]
         name, reason = (named[0], "") if named else find_text_column(train, label)
-        return [Column(name, "text", reason)], [reason] if reason else []
-    aside = {label, *options.drop, *([options.group] if options.group else [])}
+        return [Column(name, "text", reason)], {}, [reason] if reason else []
+    asked = dict.fromkeys(options.drop, "data.drop says so")
+    if options.group:
+        asked[options.group] = "data.group keeps its rows together"
+    aside = {label, *asked}
     features = [name for name in train.frame.columns if name not in aside]
     columns, dropped, notes = describe_columns(train, features, options.columns)
     if not columns:
@@ -129,7 +174,7 @@ def _choose_columns(train: Rows, label: str, kind: str, options: ReadOptions) ->
             f"{train.place(0)}: no column is left to learn from",
             hint="; ".join(f"{name}: {reason}" for name, reason in list(dropped.items())[:3]) or "add columns",
         )
-    return columns, notes
+    return columns, {**asked, **dropped}, notes
 
 
 def _read_inputs(rows: Rows, kind: str, columns: Sequence[Column]) -> pl.DataFrame:
@@ -147,9 +192,7 @@ def _read_labels(sides: dict[str, Rows], label: str, task: str) -> tuple[tuple[s
         return (), targets
     values = {}
     for side, rows in sides.items():
-        cells = rows.frame[label].cast(pl.String)
-        _check_whole(rows, cells.replace("", None), label)
-        values[side] = cells
+        values[side] = rows.frame[label].cast(pl.String)
     known = _sort_names(values["train"].unique().to_list())
     path = sides["train"].path
     where = str(path if len(sides) == 1 else path.parent)
@@ -198,7 +241,6 @@ def _read_listed_images(sides: dict[str, Rows], label: str, options: ReadOptions
     lists = {}
     for side, rows in sides.items():
         labels, paths = rows.frame[label].cast(pl.String), rows.frame[name].cast(pl.String)
-        _check_whole(rows, labels.replace("", None), label)
         _check_whole(rows, paths.replace("", None), name)
         lists[side] = ([clean_path(path) for path in paths.to_list()], labels.to_list())
     raw = read_image_lists(lists, root, options)

@@ -26,7 +26,16 @@ from railcar.data.types import RawData, RawSplit, ReadOptions
 from railcar.errors import DataError
 from railcar.registry import check_tensorflow
 from railcar.storage.images import find_format
-from railcar.storage.records import Buffer, Place, Values, check_contents, list_records, open_records, parse_example
+from railcar.storage.records import (
+    Buffer,
+    Place,
+    Values,
+    check_contents,
+    list_records,
+    open_records,
+    parse_example,
+    unpack_records,
+)
 
 IMAGE_KEYS = (b"image/encoded", b"image", b"image_raw", b"image/raw", b"img", b"image_bytes", b"encoded_image")
 LABEL_KEYS = (b"image/class/label", b"label", b"image/label", b"labels", b"class", b"target")
@@ -37,7 +46,7 @@ SIZE_KEYS = (
     (b"image/channels", b"channels", b"depth", b"image/depth"),
 )
 INFO_FILE, FEATURES_FILE = "dataset_info.json", "features.json"
-_NAME = re.compile(r"\.tfrec(ord)?s?(-\d+-of-\d+)?$", re.IGNORECASE)
+_NAME = re.compile(r"\.tfrec(ord)?s?(-\d+-of-\d+)?(\.gz)?$", re.IGNORECASE)
 _REPORT_EVERY = 1024
 _HINT = "write image/encoded (or image_raw) and image/class/label (or label) into each tf.train.Example"
 
@@ -54,9 +63,11 @@ class Keys:
 
 @dataclass(frozen=True)
 class Record:
-    """One example of one file: where its image is, and how large it says that it is (0: not said)."""
+    """One example of one file: where its image is, and how large it says that it is (0: not said). `plain` is the file,
+    or the plain copy of one that is packed."""
 
     file: Path
+    plain: Path
     number: int
     image: Place
     label: int | str
@@ -189,9 +200,10 @@ def _read_shards(
     for side, files in shards.items():
         records[side] = []
         for file in files:
-            content = open_records(file)
-            found = _index_file(file, content, keys)
-            check_contents(file)
+            plain = unpack_records(file)
+            content = open_records(plain)
+            found = _index_file(file, plain, content, keys)
+            check_contents(file, plain)
             is_encoded = is_encoded and all(
                 find_format(content[one.image.start : one.image.start + 16]) for one in found[:1]
             )
@@ -211,7 +223,7 @@ def _read_shards(
     groups = {
         side: [
             Encoded(
-                record.name, int(label), str(record.file), record.image.start, record.image.stop - record.image.start
+                record.name, int(label), str(record.plain), record.image.start, record.image.stop - record.image.start
             )
             for record, label in zip(of, labels[side].tolist(), strict=True)
         ]
@@ -221,7 +233,7 @@ def _read_shards(
     return RawData("tfrecord", class_names, sides, lines)
 
 
-def _index_file(file: Path, content: Buffer, keys: Keys) -> list[Record]:
+def _index_file(file: Path, plain: Path, content: Buffer, keys: Keys) -> list[Record]:
     records = []
     for number, place in enumerate(list_records(file, content)):
         try:
@@ -234,7 +246,7 @@ def _index_file(file: Path, content: Buffer, keys: Keys) -> list[Record]:
             raise DataError(f"{file}: record {number} has no image; it has: {seen or 'nothing'}", hint=_HINT)
         height, width, channels = (_integer(features, names) for names in SIZE_KEYS)
         label = _find_label(file, number, content, features, keys)
-        records.append(Record(file, number, image.places[0], label, (height, width, channels)))
+        records.append(Record(file, plain, number, image.places[0], label, (height, width, channels)))
     if not records:
         raise DataError(f"{file}: holds no records", hint="fetch the file again")
     return records
@@ -281,8 +293,8 @@ def _read_raw(side: str, records: list[Record], labels: NDArray[np.int32], optio
     content: Buffer = b""
     opened: Path | None = None
     for row, record in enumerate(records):
-        if record.file != opened:
-            content, opened = open_records(record.file), record.file
+        if record.plain != opened:
+            content, opened = open_records(record.plain), record.plain
         if record.image.stop - record.image.start != n_bytes:
             what = f"its image has {record.image.stop - record.image.start:,} bytes, the first one {n_bytes:,}"
             raise DataError(f"{record.file}: record {record.number}: {what}", hint="give all images one size")
