@@ -4,7 +4,8 @@
 
 From a checkout. A line for each input: what was expected, what `railcar train DATA` and `railcar data check DATA` came
 to (R refused, S skipped, W accepted and said, OK read, stop), whether both named the file or the line, and whether a
-traceback was seen. Where a machine gives out and the data is sound, the check says OK. The exit status is 1 when anything is not as expected. Takes about ten minutes.
+traceback was seen. Where a machine gives out and the data is sound, the check says OK. The exit status is 1 when
+anything is not as expected. Takes about ten minutes.
 """
 
 from __future__ import annotations
