@@ -4,7 +4,8 @@
 
 From a checkout. A line for each input: what was expected, what `railcar train DATA` and `railcar data check DATA` came
 to (R refused, S skipped, W accepted and said, OK read, stop), whether both named the file or the line, and whether a
-traceback was seen. The exit status is 1 when anything is not as expected. Takes about ten minutes.
+traceback was seen. Where a machine gives out and the data is sound, the check says OK. The exit status is 1 when
+anything is not as expected. Takes about ten minutes.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ HEAD = f"{'row':>3}  {'what':<33}  {'expected':<8}  {'train':<5}  {'check':<5}  
 def format_line(came: Came) -> str:
     named = "-" if not came.is_made else "yes" if came.named else "NO"
     traceback = "YES" if came.traceback else "no"
-    line = f"{came.row:>3}  {came.what[:33]:<33}  {came.expected:<8}  {came.train:<5}  {came.check:<5}  {named:<5}  "
+    line = f"{came.row:>3}  {came.what:<33}  {came.expected:<8}  {came.train:<5}  {came.check:<5}  {named:<5}  "
     return f"{line}{traceback}{'' if came.is_met else ' !'}"
 
 

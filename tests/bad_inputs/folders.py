@@ -147,7 +147,7 @@ ACCEPTED = (
     *(
         Row(
             30,
-            f"one image under two labels, {side}",
+            f"one image, two labels, {side}",
             "W",
             DATA,
             partial(write_twice_labelled, number=number),

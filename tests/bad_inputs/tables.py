@@ -237,7 +237,7 @@ LABELS = (
     ),
     Row(
         52,
-        "a class folder that train/ has not",
+        "a class folder train/ has not",
         "R",
         "photos",
         write_strange_class,

@@ -27,7 +27,7 @@ def test_two_rows_are_made_tried_and_counted(project: Path, tmp_path: Path) -> N
 
 def test_every_line_fits_into_80_columns_and_marks_what_is_not_as_expected() -> None:
     met = [Came(row.number, row.what, row.outcome, row.expected_check, row.outcome, "R", True, False) for row in ROWS]
-    wrong = Came(31, "x" * 40, "R", "R", "exit 2", "OK", False, True)
+    wrong = Came(31, "x" * 33, "R", "R", "exit 2", "OK", False, True)
 
     assert max(len(line) for line in [HEAD, *map(format_line, met), format_line(wrong)]) <= WIDTH + 2
     assert format_line(wrong).endswith("YES !")

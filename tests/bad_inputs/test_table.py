@@ -14,6 +14,7 @@ from tests.bad_inputs.table import ROWS
 
 MAX_LINES = 2
 WIDTH = 80
+N_LETTERS = 33
 
 
 def test_the_list_has_every_number_from_1_to_72_and_each_is_in_one_section() -> None:
@@ -32,6 +33,10 @@ def test_every_promise_has_an_input_for_each_of_its_outcomes(number: int) -> Non
 def test_no_two_inputs_have_one_name() -> None:
     assert len({row.id for row in ROWS}) == len(ROWS)
     assert {row.outcome for row in ROWS} == set(MEANINGS)
+
+
+def test_every_name_fits_into_the_table_that_the_program_prints() -> None:
+    assert [row.what for row in ROWS if len(row.what) > N_LETTERS] == []
 
 
 def read_design(text: str) -> dict[int, set[str]]:
