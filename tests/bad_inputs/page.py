@@ -12,7 +12,7 @@ What `railcar train DATA` does with data that is not as it should be, and with a
 names the file or the line; none is a traceback. The tests make each of these inputs and compare the words.
 
 - **Refused**: before anything is trained, with exit status 1.
-- **Skipped**: not read, named and counted. More than `data.max_bad` (1%) of all images are refused.
+- **Skipped**: not read, named and counted. More than `data.max_bad` (1%) of all examples are refused.
 - **Accepted, and said**: repaired or taken as it is, with a line that names it.
 - **Read**: silently right.
 - **Stops, and can go on**: what was trained or fetched until then is kept, and the message says how to go on.

@@ -247,7 +247,9 @@ class EncodedImages:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: int | slice | NDArray[np.integer[Any]] | Sequence[int]) -> NDArray[np.uint8]:
+    def __getitem__(self, rows: Any) -> NDArray[np.uint8]:
+        """uint8 [..., height, width, channels]: the images of `rows`, a number, a slice, a list, or an array of numbers
+        of any shape [...]."""
         asked = np.asarray(rows if isinstance(rows, np.ndarray) else np.arange(len(self))[rows], np.int64)
         numbers = asked.ravel()
         pixels = self._decode(numbers) if self.store is None else self._take(numbers, self.store)
