@@ -85,7 +85,9 @@ def prepare(folder: Path, keep: str) -> dict[str, Any]:
 def train_a_step(folder: Path) -> dict[str, Any]:
     """A run of railcar into a cache of its own, stopped when its first row is written."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        words = ["train", str(folder), "--set", "training.log_every=1", "--set", "training.epochs=1"]
+        # the peers' network and batch
+        sets = ("training.log_every=1", "training.epochs=1", "training.batch_size=32", "model.filters=[32,64]")
+        words = ["train", str(folder), *(word for one in sets for word in ("--set", one))]
         environment = {**os.environ, "RAILCAR_CACHE": f"{scratch}/cache", "RAILCAR_RUNS": f"{scratch}/runs"}
         command = [sys.executable, "-m", "railcar", *words, "--quiet"]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
