@@ -26,8 +26,9 @@ from harness.processes import run_json
 from railcar.storage.archives import unpack_archive
 
 SIZE = 224
-QUALITY = 92
-N_NOISE = 16
+QUALITY = 97
+N_COPIES = 10
+N_NOISE = 8
 
 
 def write_copies(files: list[str], folder: str, first_copy: int, n_copies: int) -> int:
@@ -36,14 +37,14 @@ def write_copies(files: list[str], folder: str, first_copy: int, n_copies: int) 
     from simplejpeg import encode_jpeg
 
     generator = np.random.default_rng(first_copy)
-    noise = generator.normal(0, 10, (N_NOISE, SIZE, SIZE, 1)).astype(np.int16)
+    # added modulo 256: pixels are kept away from both ends
+    noise = generator.integers(-24, 25, (N_NOISE, SIZE, SIZE, 3)).astype(np.uint8)
     n_bytes = 0
     for file in files:
         with Image.open(file) as image:
-            pixels = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).astype(np.int16)
+            pixels = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).clip(24, 231)
         for copy in range(first_copy, first_copy + n_copies):
-            moved = np.roll(noise[generator.integers(N_NOISE)], generator.integers(0, SIZE, 2), (0, 1))
-            changed = np.clip(pixels + moved + generator.integers(-20, 21), 0, 255).astype(np.uint8)
+            changed = pixels + np.roll(noise[generator.integers(N_NOISE)], int(generator.integers(SIZE)), 0)
             target = Path(folder) / Path(file).parent.name / f"{Path(file).stem}-{copy}.jpg"
             content = encode_jpeg(np.ascontiguousarray(changed), quality=QUALITY)
             target.write_bytes(content)
@@ -54,7 +55,7 @@ def write_copies(files: list[str], folder: str, first_copy: int, n_copies: int) 
 def make_set(archive: Path, folder: Path, n_bytes: int) -> list[Path]:
     """Folders of about a GB each, with the same classes, `n_bytes` in all."""
     root = unpack_archive(archive)
-    files = sorted(str(path) for path in (root / "train").glob("*/*.jpg"))[::4]
+    files = sorted(str(path) for path in (root / "train").glob("*/*.jpg"))[::40]
     made, parts = 0, []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         while made < n_bytes:
@@ -62,7 +63,7 @@ def make_set(archive: Path, folder: Path, n_bytes: int) -> list[Path]:
             for name in {Path(file).parent.name for file in files}:
                 (part / name).mkdir(parents=True, exist_ok=True)
             pieces = [files[start::64] for start in range(64)]
-            done = pool.map(write_copies, pieces, [str(part)] * 64, [len(parts)] * 64, [1] * 64)
+            done = pool.map(write_copies, pieces, [str(part)] * 64, [len(parts) * N_COPIES] * 64, [N_COPIES] * 64)
             made += sum(done)
             parts.append(part)
             print(f"{made / 1e9:.1f} GB made", file=sys.stderr, flush=True)
