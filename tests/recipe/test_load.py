@@ -218,6 +218,7 @@ def random_recipe(seed: int) -> Recipe:
         data=Data(
             source=draw.choice(["mnist", "photos/my cats: best", "yes", "- ", "\u00fc\u2028\n", "~", 'a"b\\']),
             image_size=draw.choice([None, (28, 32)]),
+            fit=draw.choice(["stretch", "crop", "pad"]),
             validation=draw.choice([None, 0.25, 500, Last(last=5), "null"]),
             test=draw.choice([None, 1e-7, "off"]),
             shuffle=draw.random() < 0.5,
@@ -257,6 +258,7 @@ def test_a_key_that_does_not_count_is_written_when_it_was_set(write) -> None:
     recipe = Recipe(model=Model(name="mlp"), data=Data(image_size=(8, 8)))
 
     assert "  image_size: [8, 8]\n" in recipe_to_yaml(recipe) and "scale:" not in recipe_to_yaml(recipe)
+    assert "fit:" not in recipe_to_yaml(recipe) and "  fit: stretch\n" in recipe_to_yaml(Recipe())
 
 
 def test_yaml_of_a_recipe_is_read_alike_by_other_programs() -> None:

@@ -62,6 +62,23 @@ def test_the_scaling_is_that_of_the_recipe(scale: str, words: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("fit", "fact", "line"),
+    [
+        ("crop", "before, the middle part of those proportions is taken", "cropped and resized to 96x64"),
+        (
+            "pad",
+            "before, it is put on the middle of a black canvas of those proportions",
+            "padded with black and resized to 96x64",
+        ),
+    ],
+)
+def test_what_is_done_with_other_proportions_is_told(fit: str, fact: str, line: str) -> None:
+    resize = describe(IMAGE, make_recipe(fit=fit)).steps[1]
+    assert resize.facts == ("to 96 x 64 (height x width), bilinear, smoothed", fact)
+    assert list_lines(IMAGE, make_recipe(fit=fit))[0].startswith(f"decoded to RGB, {line}, minus")
+
+
 def test_a_text_becomes_numbers_of_words_and_their_average() -> None:
     layers = [
         {"name": "embedding", "type": "Embedding", "shape": [43, 64]},

@@ -76,11 +76,12 @@ def decode_block(
     images: Sequence[Encoded],
     block: NDArray[np.uint8],
     *,
+    fit: str = "stretch",
     known: Sequence[Known] = (),
     accept: Callable[[ImageHeader], None] | None = None,
 ) -> list[Seen]:
-    """Fill `block` uint8 [n, height, width, channels] with `images`, resized where they are of another size; what was
-    seen of each. The rows of bad ones are left as they were.
+    """Fill `block` uint8 [n, height, width, channels] with `images`, resized with `fit` where they are of another size;
+    what was seen of each. The rows of bad ones are left as they were.
 
     `accept` is called with each header that was read, and may raise. Raises `ImageTooLarge`.
     """
@@ -107,10 +108,10 @@ def decode_block(
         elif not np.may_share_memory(pixels, block):
             block[row] = pixels
         if n_pending > PENDING_BYTES:
-            _resize_into(block, pending)
+            _resize_into(block, pending, fit)
             n_pending = 0
         found.append(Seen(hash_content(content), ("misnamed", *remarks) if _is_misnamed(image, content) else remarks))
-    _resize_into(block, pending)
+    _resize_into(block, pending, fit)
     return found
 
 
@@ -137,7 +138,9 @@ def _is_misnamed(image: Encoded, content: bytes) -> bool:
     return named is not None and named != find_format(content)
 
 
-def _resize_into(block: NDArray[np.uint8], pending: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]]) -> None:
+def _resize_into(
+    block: NDArray[np.uint8], pending: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]], fit: str
+) -> None:
     """Those of one size together. Empties `pending`."""
     if not pending:
         return
@@ -148,7 +151,8 @@ def _resize_into(block: NDArray[np.uint8], pending: dict[tuple[int, ...], list[t
     with tf.device("CPU:0"):
         for group in pending.values():
             rows = [row for row, _ in group]
-            block[rows] = np.asarray(resize_images(np.stack([pixels for _, pixels in group]), block.shape[1:3]))
+            images = np.stack([pixels for _, pixels in group])
+            block[rows] = np.asarray(resize_images(images, block.shape[1:3], fit))
     pending.clear()
 
 
@@ -218,7 +222,7 @@ class EncodedImages:
     is not what it was when the data was prepared.
 
     `files` says where, paths being names in `stream` where there is one; `hashes` uint64 [n] are those of the encoded
-    bytes. With a `store` each image is decoded once.
+    bytes; `fit` is how those of another size are resized. With a `store` each image is decoded once.
     """
 
     dtype = np.dtype(np.uint8)
@@ -230,11 +234,13 @@ class EncodedImages:
         image_shape: tuple[int, int, int],
         hashes: NDArray[np.uint64],
         *,
+        fit: str = "stretch",
         stream: Stream | None = None,
         store: PixelStore | None = None,
     ) -> None:
         self.files = files
         self.hashes = hashes
+        self.fit = fit
         self.stream = stream
         self.store = store
         self.shape = (len(files.places), *image_shape)
@@ -278,7 +284,7 @@ class EncodedImages:
 
         def decode(start: int) -> None:
             piece = slice(start, start + size)
-            seen = decode_block(images[piece], pixels[piece], known=known[piece])
+            seen = decode_block(images[piece], pixels[piece], fit=self.fit, known=known[piece])
             for image, one, expected in zip(images[piece], seen, self.hashes[numbers[piece]].tolist(), strict=True):
                 if one.bad or one.hash != expected:
                     raise self._explain(image, one)

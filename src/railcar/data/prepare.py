@@ -78,11 +78,13 @@ def open_arrays(
     validation: Share = None,
     test: Share = None,
     image_size: tuple[int, int] | None = None,
+    fit: str = "stretch",
     progress: Progress | None = None,
     selection: Selection | None = None,
 ) -> Dataset:
     """Open arrays in memory: `images` [n, height, width], [n, height, width, 1 or 3] or [n, pixels], uint8 or floats of
-    0 to 1; `labels` [n] integers or strings, or indices of `class_names` when those are given.
+    0 to 1; `labels` [n] integers or strings, or indices of `class_names` when those are given. `image_size` and `fit`
+    are as in `ReadOptions`.
 
     They are copied into the cache, under a hash of their content. Raises `DataError`.
     """
@@ -100,9 +102,9 @@ def open_arrays(
     else:
         names, codes = tuple(class_names), _check_codes(values, len(class_names))
     raw = RawData("arrays", names, {"train": RawSplit(pixels, codes, "train")})
-    options = ReadOptions(image_size=image_size, progress=progress)
+    options = ReadOptions(image_size=image_size, fit=fit, progress=progress)
     content = fingerprint_content(names, {"train": (pixels.shape[1:], hash_examples(pixels), codes)})
-    prepared = _reuse_or_build(_key(["arrays", content, image_size]), "arrays", lambda _: raw, options, ())
+    prepared = _reuse_or_build(_key(["arrays", content, image_size, fit]), "arrays", lambda _: raw, options, ())
     return _split_prepared("arrays", prepared, options, seed, validation, test, selection)
 
 
@@ -122,8 +124,7 @@ def open_frame(
 
     rows = to_frame(frame)
     content = hashlib.blake2b(hash_rows(rows).tobytes(), digest_size=16).hexdigest()
-    asked = (options.max_bad, options.label, options.kind, options.task, options.group, *_describe_columns(options))
-    key = _key(["frame", rows.columns, [str(one) for one in rows.dtypes], content, *asked])
+    key = _key(["frame", rows.columns, [str(one) for one in rows.dtypes], content, *_describe_options(options)])
     prepared = _reuse_or_build(key, "frame", lambda told: read_frame(rows, told), options, ())
     return _split_prepared("arrays", prepared, options, seed, validation, test, selection)
 
@@ -204,15 +205,7 @@ def _describe_rows(prepared: Prepared) -> Features:
 
 def prepare_source(source: str, options: ReadOptions) -> Prepared:
     """Open what is prepared of `source`, or read it and prepare it. A source whose files changed is read again."""
-    asked = (
-        options.image_size,
-        options.max_bad,
-        options.label,
-        options.kind,
-        options.task,
-        options.group,
-        options.keep,
-    )
+    asked = _describe_options(options)
     if options.may_stream and source not in DATASETS and is_remote(source) and (pack := shards.find_stream(source)):
         key = _key(["stream", source, pack.manifest.index.sha256, *asked])
         return _reuse_or_build(key, "shards", lambda told: shards.read_stream(pack, source, told), options, ())
@@ -224,13 +217,16 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
         stats = [(file, _stat(file)) for file in form.list_files(path)]
     seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     notes = () if source in DATASETS else (reason,)
-    key = _key([form_name, str(path.resolve()), seen, *asked, *_describe_columns(options)])
+    key = _key([form_name, str(path.resolve()), seen, *asked])
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, notes)
 
 
-def _describe_columns(options: ReadOptions) -> list[Any]:
+def _describe_options(options: ReadOptions) -> list[Any]:
+    """What makes the prepared data of a source differ."""
     known = [(one.name, one.type, one.form) for one in options.known]
-    return [options.drop, dict(options.columns), known]
+    images = [options.image_size, options.fit, options.keep]
+    rows = [options.label, options.kind, options.task, options.group, options.drop, dict(options.columns), known]
+    return [options.max_bad, *images, *rows]
 
 
 def _stat(file: Path | str) -> os.stat_result:
@@ -260,7 +256,7 @@ def _reuse_or_build(key: str, form: str, read: Any, options: ReadOptions, notes:
         with _explain_read_errors(form):
             raw: RawData | RawRows = read(replace(options, allocate=allocate))
         if options.image_size and form != "folder" and isinstance(raw, RawData):
-            raw = _resize(raw, options.image_size)
+            raw = _resize(raw, options.image_size, options.fit)
         if isinstance(raw, RawData):
             raw = replace(raw, warnings=(*raw.warnings, *find_near_pairs(raw.sides, folder)))
         write_prepared(raw, folder, notes)
@@ -291,7 +287,7 @@ def _explain_read_errors(source: str) -> Iterator[None]:
         raise DataError(what, hint="check the path and its permissions") from error
 
 
-def _resize(raw: RawData, image_size: tuple[int, int]) -> RawData:
+def _resize(raw: RawData, image_size: tuple[int, int], fit: str) -> RawData:
     """The same with images of (height, width), by the function that the model itself uses."""
     if all(split.images.shape[1:3] == image_size for split in raw.sides.values()):
         return raw
@@ -299,7 +295,8 @@ def _resize(raw: RawData, image_size: tuple[int, int]) -> RawData:
 
     def resize_side(split: RawSplit) -> RawSplit:
         images = np.asarray(split.images)
-        blocks = [np.asarray(resize_images(images[i : i + 1024], image_size)) for i in range(0, len(images), 1024)]
+        starts = range(0, len(images), 1024)
+        blocks = [np.asarray(resize_images(images[i : i + 1024], image_size, fit)) for i in starts]
         hashes = hash_examples(images) if split.hashes is None else split.hashes
         return RawSplit(np.concatenate(blocks), split.labels, split.ids, hashes)
 

@@ -38,8 +38,9 @@ def write_prepared(raw: RawData | RawRows, folder: Path, notes: tuple[str, ...])
         sides[name] = {"n": len(split.labels), "ids": split.ids if isinstance(split.ids, str) else None}
         if isinstance(raw, RawData):
             images = raw.sides[name].images
-            stream = images.stream if isinstance(images, EncodedImages) else None
-            sides[name] |= {"image_shape": images.shape[1:], "stream": str(stream.place) if stream else None}
+            sides[name] |= {"image_shape": images.shape[1:]}
+            if isinstance(images, EncodedImages):
+                sides[name] |= {"fit": images.fit, "stream": str(images.stream.place) if images.stream else None}
         if not isinstance(split.ids, str):
             (folder / f"{name}.ids.json").write_text(json.dumps(list(split.ids)), encoding="utf-8")
     index = {
@@ -170,7 +171,7 @@ def _open_encoded(folder: Path, name: str, about: dict[str, Any], hashes: NDArra
         store = PixelStore(np.load(folder / f"{name}.images.npy", mmap_mode="r+"), filled)
     stream = open_stream(about["stream"]) if about["stream"] else None
     files = Files(_load(folder, name, FILE_NAMES), _load(folder, name, FILE_PLACES))
-    return EncodedImages(files, (height, width, channels), hashes, stream=stream, store=store)
+    return EncodedImages(files, (height, width, channels), hashes, fit=about["fit"], stream=stream, store=store)
 
 
 def _load(folder: Path, name: str, what: str) -> NDArray[Any]:

@@ -51,18 +51,19 @@ class PixelRoom:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader is told. `image_size` is (height, width) in pixels, `max_bad` the share of unreadable examples
-    that is skipped. For files of rows: `label` is the column of the labels, `drop` are columns to leave out, `columns`
-    the types that some are declared to have, `group` the column whose values keep examples together. `kind` and `task`
-    are those that the user named; `known` are the columns of data that these rows must be like, typed as there.
-    `keep` says whether images become "pixels" or stay "encoded"; with "auto" `room` decides, pixels where it is None.
-    `may_stream`: images of a bucket may be read while they are used. `allocate` gives readers of large data their
-    arrays."""
+    """What a reader is told. `image_size` is (height, width) in pixels and `fit` how images of other proportions come
+    to it, as `layers.images.resize_images` has it; `max_bad` is the share of unreadable examples that is skipped. For
+    files of rows: `label` is the column of the labels, `drop` are columns to leave out, `columns` the types that some
+    are declared to have, `group` the column whose values keep examples together. `kind` and `task` are those that the
+    user named; `known` are the columns of data that these rows must be like, typed as there. `keep` says whether images
+    become "pixels" or stay "encoded"; with "auto" `room` decides, pixels where it is None. `may_stream`: images of a
+    bucket may be read while they are used. `allocate` gives readers of large data their arrays."""
 
     image_size: tuple[int, int] | None = None
     max_bad: float = 0.01
     label: str | None = None
     progress: Progress | None = None
+    fit: str = "stretch"
     allocate: Allocate = allocate_in_memory
     kind: str | None = None
     task: str | None = None

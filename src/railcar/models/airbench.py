@@ -30,6 +30,7 @@ def build_airbench(
     n_classes: int,
     mean: Sequence[float],
     std: Sequence[float],
+    fit: str = "stretch",
     dtype: str = "float32",
     seed: int = 0,
     filters: Sequence[int] = (64, 256, 256),
@@ -38,13 +39,14 @@ def build_airbench(
     """Whitening, then a group of two 3x3 convolutions for each of `filters`, then the maximum of each channel and a
     linear layer. Each group halves the image.
 
-    `image_shape` is (height, width, channels) inside the network, `dtype` a Keras dtype policy; logits are float32.
-    Call `adapt_whitening` before the first step. Raises `ValueError` when the image is too small for the groups.
+    `image_shape` is (height, width, channels) inside the network, `fit` how images come to that size, `dtype` a Keras
+    dtype policy; logits are float32. Call `adapt_whitening` before the first step. Raises `ValueError` when the
+    image is too small for the groups.
     """
     seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
     height, width, channels = image_shape
     images = keras.Input((None, None, channels), dtype="uint8", name="image")
-    hidden = ResizeImages(height, width, name="resize")(images)
+    hidden = ResizeImages(height, width, fit, name="resize")(images)
     hidden = ScaleImages(tuple(mean), tuple(std), dtype=dtype, name="scale")(hidden)
     hidden = WhitenPatches(2, dtype=dtype, name="whiten")(hidden)
     hidden = build_activation(activation, dtype=dtype, name="activation0")(hidden)

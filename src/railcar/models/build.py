@@ -39,8 +39,8 @@ def build_model(
 
     `settings` is the recipe's model node as a dict; `precision` is float32, bfloat16 or float16: of the computation,
     variables are float32. `facts` of the data are the builder's keywords: for images `image_shape`, `n_classes`, and
-    `mean` and `std`, which are subtracted and divided by. Raises `RecipeError` for a network of another kind, and when
-    an image is too small for it.
+    `mean` and `std`, which are subtracted and divided by, and `fit`. Raises `RecipeError` for a network of another
+    kind, and when an image is too small for it.
     """
     name = settings["name"]
     if MODELS[name].kind != kind:

@@ -35,6 +35,7 @@ def build_cnn(
     n_classes: int,
     mean: Sequence[float],
     std: Sequence[float],
+    fit: str = "stretch",
     dtype: str = "float32",
     seed: int = 0,
     filters: Sequence[int] = (32, 64),
@@ -55,9 +56,10 @@ def build_cnn(
     """Blocks of convolution, (batch normalisation,) activation and 2x2 pooling; then dense layers, dropout and logits.
     With `pool_first` pooling follows the convolution: a quarter of the values is normalised and activated.
 
-    `image_shape` is (height, width, channels) inside the network, `dtype` a Keras dtype policy ("float32",
-    "mixed_bfloat16", "mixed_float16"); logits are float32 whatever it is. Each layer's weights have a seed of their
-    own, derived from `seed` and the layer's place. Raises `ValueError` when the image is too small for the blocks.
+    `image_shape` is (height, width, channels) inside the network, `fit` how images come to that size, `dtype` a Keras
+    dtype policy ("float32", "mixed_bfloat16", "mixed_float16"); logits are float32 whatever it is. Each layer's weights
+    have a seed of their own, derived from `seed` and the layer's place. Raises `ValueError` when the image is
+    too small for the blocks.
     """
     seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
     start: dict[str, Any] = {"bias_initializer": keras.initializers.Constant(bias)}
@@ -67,7 +69,7 @@ def build_cnn(
 
     height, width, channels = image_shape
     images = keras.Input((None, None, channels), dtype="uint8", name="image")
-    hidden = ResizeImages(height, width, name="resize")(images)
+    hidden = ResizeImages(height, width, fit, name="resize")(images)
     hidden = ScaleImages(tuple(mean), tuple(std), dtype=dtype, name="scale")(hidden)
     for number, n_filters in enumerate(filters, start=1):
         conv: dict[str, Any] = {"kernel_size": kernel_size, "strides": strides, "padding": padding, "dtype": dtype}

@@ -96,7 +96,8 @@ def idle_keys(recipe: Recipe) -> set[str]:
     if name not in MODELS:
         return set()
     entry = MODELS[name]
-    for_images = {"model.mirror_average", "model.shift_average", "data.image_size", "data.scale", "data.augment"}
+    for_images = {"model.mirror_average", "model.shift_average"}
+    for_images |= {"data.image_size", "data.fit", "data.scale", "data.augment"}
     for_rows = {"data.task", "data.drop", "data.columns", "data.group"}
     others = {f"model.{key}" for key in type(recipe.model).model_fields if key not in (*entry.keys, "name")}
     idle = (others - for_images) | (for_rows if entry.kind == "image" else for_images)

@@ -68,6 +68,9 @@ class Data(Node):
     """A column whose equal values keep their rows on one side, as a patient's or an author's name. Not learnt from."""
     image_size: tuple[Count, Count] | None = None
     """Height and width in pixels that images are resized to; the source's own when they agree."""
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    """How images of other proportions come to that size: `stretch` changes their proportions, `crop` keeps the middle
+    part, `pad` puts black bars beside them. Part of the model, so that prediction takes raw images."""
     keep: Literal["auto", "pixels", "encoded"] = "auto"
     """What the prepared data holds of images: `pixels`, decoded and resized once, which is soonest to train on; or
     `encoded`, the files where they are, decoded while training, for sets that are larger than memory or disk. `auto`

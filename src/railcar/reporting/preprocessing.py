@@ -15,6 +15,12 @@ from railcar.recipe.schema import Recipe
 
 _MAX_NAMED = 8
 _MAX_WORDS = 6
+_FIT_VERBS = {"stretch": "resized", "crop": "cropped and resized", "pad": "padded with black and resized"}
+_FIT_FACTS = {
+    "stretch": (),
+    "crop": ("before, the middle part of those proportions is taken",),
+    "pad": ("before, it is put on the middle of a black canvas of those proportions",),
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ def list_lines(features: Features, recipe: Recipe) -> list[str]:
     encoding = features.encoding or {}
     if features.kind == "image":
         (height, width, _), changes = features.image_shape, _list_changes(recipe)
-        lines = [f"decoded to {_color(features)}, resized to {height}x{width}, {_describe_scale(features, recipe)}"]
+        resized = f"{_FIT_VERBS[recipe.data.fit]} to {height}x{width}"
+        lines = [f"decoded to {_color(features)}, {resized}, {_describe_scale(features, recipe)}"]
         return [*lines, f"in training {'; '.join(changes)}"] if changes else lines
     if features.kind == "text":
         known = f"{len(encoding['vocabulary']):,} words known from the training texts"
@@ -128,7 +135,7 @@ def _describe_image(features: Features, recipe: Recipe, last: tuple[Step, ...]) 
     resizing = f"to {height} x {width} (height x width), bilinear, smoothed"
     steps = [
         Step("decode", (decoding,), f"uint8 [height, width, {channels}]"),
-        Step("resize", (resizing,), f"uint8 {size}"),
+        Step("resize", (resizing, *_FIT_FACTS[recipe.data.fit]), f"uint8 {size}"),
     ]
     if changes := _list_changes(recipe):
         steps.append(Step("change at random", tuple(changes), f"uint8 {size}", is_training_only=True))

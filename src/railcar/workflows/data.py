@@ -70,6 +70,7 @@ def read_data(
             node.max_bad,
             node.label,
             progress,
+            fit=node.fit,
             kind=node.kind,
             task=node.task,
             drop=node.drop,
@@ -83,7 +84,8 @@ def read_data(
         if arrays is not None and arrays.frame is not None:
             return open_frame(arrays.frame, options, **sides)
         if arrays is not None:
-            return open_arrays(arrays.images, arrays.labels, image_size=node.image_size, progress=progress, **sides)
+            size = {"image_size": node.image_size, "fit": node.fit}
+            return open_arrays(arrays.images, arrays.labels, progress=progress, **size, **sides)
         if node.source == ARRAYS and not Path(ARRAYS).exists():
             raise DataError(
                 "data.source: this recipe was made for arrays in memory, which are gone",

@@ -138,12 +138,12 @@ def _remember(run: RunDir, evaluation: dict[str, Any]) -> None:
 
 
 def _open_other(run: RunDir, data: Any, reporter: Reporter) -> Dataset:
-    """Other data as the run's model needs it: its image size, its class names in its order."""
+    """Other data as the run's model needs it: its image size and fit, its class names in its order."""
     features = read_features(run)
     given = resolve_input(data)
     update: dict[str, Any] = {"validation": None, "test": None}
     if features.kind == "image":
-        update["image_size"] = features.image_shape[:2]
+        update |= {"image_size": features.image_shape[:2], "fit": read_recipe(run).data.fit}
     else:
         about = run.read_manifest()["data"]
         update |= {"kind": features.kind, "task": features.task, "label": about["label"]}

@@ -52,7 +52,8 @@ def _describe_for_network(recipe: Recipe, features: Features) -> dict[str, Any]:
         return {**shapes, "n_outputs": features.n_outputs}
     scale, _ = choose_scale(recipe.data.scale, features.mean)
     mean, std = scale_numbers(scale, features.mean, features.std)
-    return {"image_shape": features.image_shape, "n_classes": features.n_classes, "mean": mean, "std": std}
+    shapes = {"image_shape": features.image_shape, "n_classes": features.n_classes}
+    return {**shapes, "mean": mean, "std": std, "fit": recipe.data.fit}
 
 
 def for_inference(recipe: Recipe, network: Any, features: Features) -> Any:
@@ -60,8 +61,8 @@ def for_inference(recipe: Recipe, network: Any, features: Features) -> Any:
     node = recipe.model
     if features.kind != "image" or not (node.mirror_average or node.shift_average):
         return network
-    size = features.image_shape[:2]
-    return average_views(network, size=size, mirror=node.mirror_average, shift=node.shift_average)
+    size, fit = features.image_shape[:2], recipe.data.fit
+    return average_views(network, size=size, mirror=node.mirror_average, shift=node.shift_average, fit=fit)
 
 
 class Finished:

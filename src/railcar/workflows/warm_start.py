@@ -1,7 +1,7 @@
 """A new run that starts with another's weights: `railcar train --from RUN`.
 
-Owns what is taken over (network, image size, weights, output rows by class name) and what is not: optimizer, order of
-the data and dropout start afresh.
+Owns what is taken over (network, image size and fit, weights, output rows by class name) and what is not: optimizer,
+order of the data and dropout start afresh.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Origin:
 
     def to_input(self, data: Any, overrides: Overrides) -> Input:
         """`data` as `train` takes it. Nothing: the origin's recipe and data. Data without a recipe: its network, image
-        size and scaling, so that the weights fit; what else a recipe has is chosen from the data."""
+        size, fit and scaling, so that the weights fit; what else a recipe has is chosen from the data."""
         if data is None:
             return Input(load_recipe(self.recipe, overrides), is_complete=True, overrides=overrides)
         given = resolve_input(data, overrides)
@@ -51,14 +51,12 @@ class Origin:
             given = replace(given, recipe=given.recipe.model_copy(update={"data": node}))
             model = self.recipe.model.model_dump(mode="json")
             return replace(given, taken={"model": model, "data": settings}, taken_from=self.run.name)
-        size = list(self.features.image_shape[:2])
-        taken = {
-            "model": self.recipe.model.model_dump(mode="json"),
-            "data": {"image_size": size, "scale": self.recipe.data.scale},
-        }
-        if "image_size" not in given.recipe.data.model_fields_set:
-            node = given.recipe.data.model_copy(update={"image_size": tuple(size)})
-            given = replace(given, recipe=given.recipe.model_copy(update={"data": node}))
+        before, node = self.recipe.data, given.recipe.data
+        how: dict[str, Any] = {"image_size": self.features.image_shape[:2], "fit": before.fit}
+        node = node.model_copy(update={key: how[key] for key in how.keys() - node.model_fields_set})
+        given = replace(given, recipe=given.recipe.model_copy(update={"data": node}))
+        settings = {"image_size": list(how["image_size"]), "fit": before.fit, "scale": before.scale}
+        taken = {"model": self.recipe.model.model_dump(mode="json"), "data": settings}
         return replace(given, taken=taken, taken_from=self.run.name)
 
     def note(self) -> dict[str, Any]:

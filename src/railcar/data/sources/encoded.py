@@ -351,7 +351,7 @@ class _Reader:
         hashes, sums = hashes[kept], sums[kept]
         if pixels is None:
             files = Files.make([os.path.abspath(one.path) for one in left], [one[3:] for one in left])  # noqa: PTH100
-            return RawSplit(EncodedImages(files, shape, hashes), labels, names, hashes, sums)
+            return RawSplit(EncodedImages(files, shape, hashes, fit=self._options.fit), labels, names, hashes, sums)
         _close_up(pixels, kept)
         return RawSplit(pixels[: len(kept)], labels, names, hashes, sums)
 
@@ -373,7 +373,9 @@ class _Reader:
         for start in range(first, end, n_block):
             stop = min(start + n_block, end)
             block = buffer[: stop - start]
-            seen = decode_block(images[start:stop], block, known=known[start:stop], accept=self._accept)
+            seen = decode_block(
+                images[start:stop], block, fit=self._options.fit, known=known[start:stop], accept=self._accept
+            )
             if known:
                 known[start:stop] = [Known()] * len(seen)
             hashes[start:stop] = [one.hash for one in seen]

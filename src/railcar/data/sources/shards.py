@@ -115,18 +115,22 @@ def read_stream(source: ShardSource, address: str, options: ReadOptions) -> RawD
         hashes = rows["hash"].to_numpy().astype(np.uint64)
         n_rows = (len(rows), *shape.image_shape)
         store = PixelStore(options.allocate(f"{side}.images", n_rows)) if keeps_pixels else None
-        images = EncodedImages(files, shape.image_shape, hashes, stream=stream, store=store)
+        images = EncodedImages(files, shape.image_shape, hashes, fit=options.fit, stream=stream, store=store)
         labels = rows["label"].to_numpy().astype(np.int32)
-        sides[side] = RawSplit(images, labels, rows["id"].to_list(), hashes, _sum_looks(rows, shape.image_shape))
+        sums = _sum_looks(rows, shape.image_shape, options.fit)
+        sides[side] = RawSplit(images, labels, rows["id"].to_list(), hashes, sums)
     how = "decoded once, as they come" if keeps_pixels else f"kept encoded, and decoded while training: {why}"
     lines = (shape.reason, f"the images are read from the bucket while training, and {how}")
     return RawData("shards", source.class_names, {side: one for side, one in sides.items() if len(one.labels)}, lines)
 
 
-def _sum_looks(rows: Any, image_shape: tuple[int, int, int]) -> NDArray[np.int64]:
-    """As `fingerprint.sum_pixels`, by what the images are before they are resized."""
+def _sum_looks(rows: Any, image_shape: tuple[int, int, int], fit: str) -> NDArray[np.int64]:
+    """As `fingerprint.sum_pixels`, by what the images are before they are resized, and the black around padded ones."""
     height, width, channels = image_shape
     means = np.stack([rows["means"].to_numpy(), rows["squares"].to_numpy()], axis=2)[:, :channels]
+    if fit == "pad":
+        sides = rows["height"].to_numpy() / height, rows["width"].to_numpy() / width
+        means = means * (np.minimum(*sides) / np.maximum(*sides))[:, None, None]
     return np.rint(means * count_summed(height, width)).astype(np.int64)
 
 
