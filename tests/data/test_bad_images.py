@@ -168,7 +168,7 @@ def test_repairs_give_the_right_pixels(make: SimpleNamespace, tmp_path: Path) ->
         "cat/deep.png": deep_png(),
     }
     train = read_with(make, tmp_path, contents).sides["train"]
-    images = dict(zip(train.ids, train.images, strict=True))
+    images = dict(zip(train.ids, np.asarray(train.images), strict=True))
     rows = np.rot90(PIXELS, -1)
 
     assert (
@@ -257,5 +257,5 @@ def test_bad_images_in_the_middle_leave_the_others_in_their_rows(make: SimpleNam
         path.write_bytes(path.read_bytes()[:-20])
     train = read_image_folder(tmp_path, ReadOptions(max_bad=0.1)).sides["train"]
     assert len(train.labels) == 195
-    for name, image in zip(train.ids, train.images, strict=True):
+    for name, image in zip(train.ids, np.asarray(train.images), strict=True):
         np.testing.assert_array_equal(image[..., 0], np.asarray(Image.open(tmp_path / name)))

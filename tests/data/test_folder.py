@@ -244,6 +244,6 @@ def test_training_and_prediction_decode_alike(make: SimpleNamespace, tmp_path: P
         Image.open(path).save(path.with_suffix(".jpg"), quality=60, progressive=path.stem == "1")
         path.unlink()
     train = read_image_folder(tmp_path).sides["train"]
-    for name, image in zip(train.ids, train.images, strict=True):
+    for name, image in zip(train.ids, np.asarray(train.images), strict=True):
         np.testing.assert_array_equal(image, decode_image(tmp_path / name, 3))
         np.testing.assert_array_equal(image, np.asarray(Image.open(tmp_path / name)))

@@ -140,7 +140,7 @@ def test_rows_of_a_label_and_its_pixels_are_read_from_a_single_array(
     plain, misnamed = read_npz(tmp_path / "set.npy"), read_npz(tmp_path / "set.npz")
 
     assert plain.sides["train"].images.shape == (30, 12, 12, n_channels)
-    np.testing.assert_array_equal(plain.sides["train"].images.reshape(30, -1), flat)
+    np.testing.assert_array_equal(np.asarray(plain.sides["train"].images).reshape(30, -1), flat)
     np.testing.assert_array_equal(plain.sides["train"].labels, labels)
     assert plain.warnings == (
         f"set.npy: a single array (.npy): each row is read as a label and {flat.shape[1]} pixels",

@@ -25,7 +25,7 @@ def test_the_sample_is_what_was_packed() -> None:
     assert {side: len(split.labels) for side, split in raw.sides.items()} == {"train": 16_000, "test": 2_000}
     assert raw.class_names == tuple("0123456789")
     for side, split in raw.sides.items():
-        assert hashlib.sha256(split.images.tobytes()).hexdigest() == SHA256[side]
+        assert hashlib.sha256(np.asarray(split.images).tobytes()).hexdigest() == SHA256[side]
         assert hashlib.sha256(split.labels.astype(np.uint8).tobytes()).hexdigest() == LABEL_SHA256[side]
 
 

@@ -162,3 +162,20 @@ def test_who_may_not_read_is_told_of_the_address_that_was_given(s3: Place) -> No
 def test_what_is_no_pack_is_not_streamed(s3: Place) -> None:
     assert find_stream(f"{s3.address}/nothing") is None
     assert find_stream("https://127.0.0.1/a.csv") is None
+
+
+def test_a_pack_of_this_computer_is_trained_on_without_a_look_at_its_images(
+    make: SimpleNamespace, tmp_path: Path
+) -> None:
+    folder = make.class_folders(tmp_path / "photos", n=30)
+    manifest = pack_folder(folder, tmp_path / "pack")
+    whole = open_dataset(str(folder), validation=0.2)
+    for keep in ("pixels", "encoded"):
+        found = open_dataset(str(tmp_path / "pack"), validation=0.2, may_stream=True, keep=keep)
+        assert (found.fingerprint, found.features) == (whole.fingerprint, whole.features)
+        assert (inputs_of(found).store is not None) == (keep == "pixels")
+        np.testing.assert_array_equal(np.asarray(inputs_of(found)), np.asarray(whole.splits["train"].inputs))
+    shard = tmp_path / "pack" / manifest.sides["train"][0].name
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
+    with pytest.raises(DataError, match=rf"{shard.name}: the checksum does not match"):
+        open_dataset(str(tmp_path / "pack"), may_stream=True, max_bad=0.02)

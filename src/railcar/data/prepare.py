@@ -217,7 +217,9 @@ def prepare_source(source: str, options: ReadOptions) -> Prepared:
         stats = [(file, _stat(file)) for file in form.list_files(path)]
     seen = [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
     notes = () if source in DATASETS else (reason,)
-    key = _key([form_name, str(path.resolve()), seen, *asked])
+    # a pack that may be decoded later tells the mean of its pixels by its index
+    is_later = form_name == "shards" and options.may_stream
+    key = _key([form_name, str(path.resolve()), seen, *asked, is_later])
     return _reuse_or_build(key, form_name, lambda told: form.read(path, told), options, notes)
 
 

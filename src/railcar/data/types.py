@@ -57,7 +57,7 @@ class ReadOptions:
     are declared to have, `group` the column whose values keep examples together. `kind` and `task` are those that the
     user named; `known` are the columns of data that these rows must be like, typed as there. `keep` says whether images
     become "pixels" or stay "encoded"; with "auto" `room` decides, pixels where it is None. `may_stream`: images of a
-    bucket may be read while they are used. `allocate` gives readers of large data their arrays."""
+    pack may be read while they are used. `allocate` gives readers of large data their arrays."""
 
     image_size: tuple[int, int] | None = None
     max_bad: float = 0.01

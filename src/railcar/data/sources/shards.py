@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from railcar.errors import AccessDenied, DataError, NotFound, Unreachable
 from railcar.storage.address import parse
 from railcar.storage.images import ImageTooLarge, decode_content, read_header
 from railcar.storage.shards import MANIFEST, Example, Look, Manifest, Progress, ShardSource, is_pack, open_shards, pack
-from railcar.storage.stream import SHORT_PATIENCE_S, find_copy, open_stream
+from railcar.storage.stream import SHORT_PATIENCE_S, Stream, find_copy, open_stream
 
 _REPORT_EVERY = 256
 
@@ -50,7 +50,8 @@ def list_shard_files(path: Path) -> list[Path]:
 
 
 def read_shards(path: Path, options: ReadOptions | None = None) -> RawData | RawRows:
-    """A pack in a folder of this computer. Every shard is verified before it is read. Raises `DataError`."""
+    """A pack in a folder of this computer. Every shard is verified before it is read; where its index says all that
+    must be known and images may be decoded while they are used, none is decoded now. Raises `DataError`."""
     options = options or ReadOptions()
     source = open_shards(path)
     if "train" not in source.n_examples:
@@ -59,6 +60,8 @@ def read_shards(path: Path, options: ReadOptions | None = None) -> RawData | Raw
         return _read_rows(source, options)
     check_classes(source.class_names, where=str(path))
     source.verify(progress=options.progress)
+    if options.may_stream and _is_indexed(source):
+        return _read_indexed(source, options, lambda shard: str(path.absolute() / shard), None)
     groups = _list_images(path, source)
     sides, lines = read_encoded(groups, source.class_names, options, Notes(), where=str(path))
     return RawData("shards", source.class_names, sides, lines)
@@ -94,23 +97,35 @@ def find_stream(address: str) -> ShardSource | None:
         if not is_pack(copy):
             return None
         source = open_shards(copy)
-    if source.manifest.kind != "image" or "train" not in source.n_examples or "hash" not in source.read_index().columns:
+    if source.manifest.kind != "image" or "train" not in source.n_examples:
         return None
-    return source
+    return source if _is_indexed(source) else None
+
+
+def _is_indexed(source: ShardSource) -> bool:
+    """Whether its images were decoded when it was packed, and the index says what was seen."""
+    return "hash" in source.read_index().columns
 
 
 def read_stream(source: ShardSource, address: str, options: ReadOptions) -> RawData:
     """The images of a pack, all known by its index and none of them read yet."""
     where = parse(address)
     check_classes(source.class_names, where=str(where))
+    return _read_indexed(source, options, lambda shard: shard, open_stream(str(where)))
+
+
+def _read_indexed(
+    source: ShardSource, options: ReadOptions, name_file: Callable[[str], str], stream: Stream | None
+) -> RawData:
     index = source.read_index()
     height, width, is_gray = (index[name].to_numpy() for name in ("height", "width", "is_gray"))
     shape = choose_shape(height, width, is_gray, options.image_size)
     keeps_pixels, why = choose_keeping(len(index) * math.prod(shape.image_shape), shape.times, options)
-    stream, sides = open_stream(str(where)), {}
+    sides = {}
     for side, shards in source.manifest.sides.items():
         rows = index.filter(index["side"] == side)
-        paths = [shards[number].name for number in rows["shard"].to_list()]
+        names = [name_file(shard.name) for shard in shards]
+        paths = [names[number] for number in rows["shard"].to_list()]
         files = Files.make(paths, list(zip(rows["offset"].to_list(), rows["length"].to_list(), strict=True)))
         hashes = rows["hash"].to_numpy().astype(np.uint64)
         n_rows = (len(rows), *shape.image_shape)
@@ -120,7 +135,10 @@ def read_stream(source: ShardSource, address: str, options: ReadOptions) -> RawD
         sums = _sum_looks(rows, shape.image_shape, options.fit)
         sides[side] = RawSplit(images, labels, rows["id"].to_list(), hashes, sums)
     how = "decoded once, as they come" if keeps_pixels else f"kept encoded, and decoded while training: {why}"
-    lines = (shape.reason, f"the images are read from the bucket while training, and {how}")
+    where = (
+        "are read from the bucket while training, and" if stream else "were looked at when they were packed, and are"
+    )
+    lines = (shape.reason, f"the images {where} {how}")
     return RawData("shards", source.class_names, {side: one for side, one in sides.items() if len(one.labels)}, lines)
 
 
