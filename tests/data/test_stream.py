@@ -12,7 +12,7 @@ import pytest
 
 from railcar.data.decoding import EncodedImages
 from railcar.data.prepare import open_dataset
-from railcar.data.sources.encoded import Notes
+from railcar.data.sources.notes import Notes
 from railcar.data.sources.shards import find_stream, pack_folder
 from railcar.data.types import Dataset
 from railcar.errors import AccessDenied, DataError, Unreachable

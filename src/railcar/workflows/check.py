@@ -18,8 +18,8 @@ from railcar.data.detect import detect_form, locate
 from railcar.data.doctor import examine, refuse
 from railcar.data.findings import Diagnosis
 from railcar.data.sources.csv import find_csv_sides
-from railcar.data.sources.encoded import is_utf8, show_name
 from railcar.data.sources.folder import list_image_files
+from railcar.data.sources.notes import is_utf8, show_name
 from railcar.data.sources.rows import skip_unlabelled
 from railcar.data.types import Dataset
 from railcar.errors import DataError, NotFound

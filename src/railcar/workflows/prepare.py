@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from railcar.data.detect import detect_form, locate
-from railcar.data.sources.encoded import Notes
+from railcar.data.sources.notes import Notes
 from railcar.data.sources.shards import pack_folder
 from railcar.data.types import Dataset
 from railcar.errors import DataError

@@ -1,9 +1,9 @@
 """Encoded images of any source (files, or parts of files) -> one array of pixels for each side; or, where those would
 be too large, what stands for one.
 
-Owns choosing one shape for all, whether pixels are kept, and the notes on what was skipped or repaired. Where the
-images are found is each source's business, decoding is `decoding.py`'s. Either way each image is decoded once here:
-what cannot be read is known before a training begins.
+Owns choosing one shape for all, and whether pixels are kept. Where the images are found is each source's business,
+decoding is `decoding.py`'s. Either way each image is decoded once here: what cannot be read is known before a training
+begins.
 
 Images that seem to be of one shape, by a sample of their headers, are read in one go; when one differs, or where the
 size must be chosen first, all headers are looked at before.
@@ -16,7 +16,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -35,14 +35,14 @@ from railcar.data.decoding import (
 )
 from railcar.data.fingerprint import sum_block
 from railcar.data.sources.blocks import BlockWriter
+from railcar.data.sources.notes import Notes
 from railcar.data.types import RawSplit, ReadOptions
 from railcar.errors import DataError
-from railcar.storage.images import REMARKS, ImageHeader, ImageTooLarge, read_header, read_image_file
+from railcar.storage.images import ImageHeader, ImageTooLarge, read_header, read_image_file
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 MAX_SIZE = 224
-MAX_NAMED = 5
 CHUNK = 64
 # A header is nearly always in the first part of a file; a file that ends within it is not read again, as long as all
 # of those together are small.
@@ -56,71 +56,6 @@ N_SAMPLE = 256
 N_SUMMED = 20_000
 # Of images with so many times the pixels that are used, pixels are kept as long as the disk has room.
 MUCH_LARGER = 4
-
-
-@dataclass
-class Notes:
-    """What was skipped, with the reason, and what was repaired or accepted: key of `REMARKS` -> names."""
-
-    bad: dict[str, str] = field(default_factory=dict)
-    remarks: dict[str, list[str]] = field(default_factory=dict)
-
-    def copy(self) -> Notes:
-        return Notes(dict(self.bad), {key: list(names) for key, names in self.remarks.items()})
-
-    def become(self, other: Notes) -> None:
-        self.bad, self.remarks = other.bad, other.remarks
-
-    def remark(self, key: str, name: str) -> None:
-        self.remarks.setdefault(key, []).append(name)
-
-    def check(self, n_images: int, max_bad: float) -> None:
-        """Raise `DataError` when more than the share `max_bad` of the images is bad."""
-        if len(self.bad) <= max_bad * n_images:
-            return
-        name, reason = next(iter(self.bad.items()))
-        raise DataError(
-            f"{name}: {reason}; {len(self.bad):,} of {n_images:,} images cannot be read",
-            hint=f"mend or remove them, or set data.max_bad to {min(1.0, len(self.bad) / n_images + 0.005):.2f}",
-        )
-
-    def describe(self) -> tuple[str, ...]:
-        """One line each, with the number and the first names."""
-        lines = [
-            f"{count_images(len(self.remarks[key]))} {says[len(self.remarks[key]) > 1]}: {name_some(self.remarks[key])}"
-            for key, says in REMARKS.items()
-            if key in self.remarks
-        ]
-        if self.bad:
-            named = "; ".join(f"{name}: {reason}" for name, reason in list(self.bad.items())[:MAX_NAMED])
-            more = ", …" if len(self.bad) > MAX_NAMED else ""
-            lines.append(f"skipped {len(self.bad):,} unreadable: {named}{more}")
-        return tuple(lines)
-
-
-def count_images(n: int) -> str:
-    return "1 image" if n == 1 else f"{n:,} images"
-
-
-def name_some(names: Sequence[str]) -> str:
-    """The first names, for a note."""
-    return ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
-
-
-def show_name(name: str) -> str:
-    """A file's name in a form that can be printed and kept, whatever its bytes are: "caf\\xe9.png"."""
-    try:
-        return os.fsencode(name).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # no name of a file: a table or a pack has it
-        return name.encode("utf-8", "backslashreplace").decode()
-
-
-def is_utf8(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_encoded(

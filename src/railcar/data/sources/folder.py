@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from railcar.data.decoding import Encoded
-from railcar.data.sources.encoded import Notes, count_images, is_utf8, name_some, read_encoded, show_name
+from railcar.data.sources.encoded import read_encoded
 from railcar.data.sources.layout import Layout, find_layout, list_folders
+from railcar.data.sources.notes import Notes, count_images, is_utf8, name_some, show_name
 from railcar.data.types import RawData, ReadOptions
 from railcar.errors import DataError
 from railcar.storage.images import SUFFIXES

@@ -14,7 +14,8 @@ import numpy as np
 
 from railcar.data.classes import index_labels
 from railcar.data.decoding import Encoded
-from railcar.data.sources.encoded import Notes, is_utf8, read_encoded, show_name
+from railcar.data.sources.encoded import read_encoded
+from railcar.data.sources.notes import Notes, is_utf8, show_name
 from railcar.data.types import RawData, ReadOptions
 from railcar.errors import DataError
 

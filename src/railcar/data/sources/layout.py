@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from railcar.data.classes import check_classes
-from railcar.data.sources.encoded import is_utf8, name_some, show_name
+from railcar.data.sources.notes import is_utf8, name_some, show_name
 from railcar.errors import DataError
 
 Layout = dict[str, dict[str, Path]]

@@ -30,9 +30,10 @@ from railcar.data.decoding import (
     read_content,
 )
 from railcar.data.fingerprint import count_summed, sum_block
-from railcar.data.sources.encoded import Notes, choose_keeping, choose_shape, is_utf8, read_encoded, show_name
+from railcar.data.sources.encoded import choose_keeping, choose_shape, read_encoded
 from railcar.data.sources.folder import find_files
 from railcar.data.sources.layout import find_layout
+from railcar.data.sources.notes import Notes, is_utf8, show_name
 from railcar.data.sources.rows import read_row_files
 from railcar.data.types import RawData, RawRows, RawSplit, ReadOptions
 from railcar.errors import AccessDenied, DataError, NotFound, Unreachable

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from railcar.data.sources.encoded import MAX_NAMED, show_name
 from railcar.data.sources.layout import Layout, find_layout, list_folders
+from railcar.data.sources.notes import MAX_NAMED, show_name
 from railcar.data.sources.rows import TEXT, hash_rows
 from railcar.data.types import FOLDER, RawRows, ReadOptions, RowsSide
 from railcar.errors import DataError

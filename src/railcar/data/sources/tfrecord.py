@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from railcar.data.classes import index_labels
 from railcar.data.decoding import Encoded
-from railcar.data.sources.encoded import Notes, name_some, read_encoded
+from railcar.data.sources.encoded import read_encoded
 from railcar.data.sources.layout import find_side
+from railcar.data.sources.notes import Notes, name_some
 from railcar.data.sources.npz import find_image_shape
 from railcar.data.types import RawData, RawSplit, ReadOptions
 from railcar.errors import DataError
