@@ -53,7 +53,7 @@ def main() -> None:
         n_bytes = sum(shard.n_bytes for shards in manifest.sides.values() for shard in shards)
         os.environ["STORAGE_EMULATOR_HOST"] = proxy.url
         proxy.faults.latency_s, proxy.faults.bytes_per_s = given.latency_ms / 1000, given.link_mb_per_s * 1e6
-        first = train_then_fetch(Path(scratch) / "fetched")
+        first = fetch_then_train(Path(scratch) / "fetched")
         streamed = train_while_it_comes(Path(scratch) / "streamed", proxy, given.epochs, n_bytes)
     about = {"latency_ms": given.latency_ms, "link_mb_per_s": given.link_mb_per_s, "pack_mb": round(n_bytes / 1e6, 1)}
     found = {**about, "fetch_first": first, "train": streamed}
@@ -87,7 +87,7 @@ def count_bytes(scratch: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in files)
 
 
-def train_then_fetch(scratch: Path) -> dict[str, Any]:
+def fetch_then_train(scratch: Path) -> dict[str, Any]:
     began = time.perf_counter()
     os.environ["RAILCAR_CACHE"] = f"{scratch}/cache"
     copy = fetch_tree(ADDRESS)

@@ -190,7 +190,7 @@ class Files:
         found = []
         for start, length, offset, n_bytes in self.places[rows].tolist():
             path = os.fsdecode(self.names[start : start + length].tobytes())
-            found.append(Encoded("", 0, path, offset, None if n_bytes < 0 else n_bytes))
+            found.append(Encoded(path, 0, path, offset, None if n_bytes < 0 else n_bytes))
         return found
 
 

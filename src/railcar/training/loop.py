@@ -36,7 +36,7 @@ from railcar.data.augment import Augmentation
 from railcar.data.balance import oversample, weigh_classes
 from railcar.data.pipeline import DTYPES, Batches, Chunk, prefetch
 from railcar.data.types import Dataset, Split
-from railcar.errors import DataError, TrainingError, WorkerLost
+from railcar.errors import DataError, TrainingError, Unreachable, WorkerLost
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
 from railcar.runs.run_dir import RunDir, read_json, write_json
@@ -151,7 +151,9 @@ def run_training(
             except DataError as error:
                 recorder.save()
                 what = f"{error.what}; everything up to step {progress.step} is saved"
-                raise type(error)(what, hint=f"{error.hint}; then {signals.hint}") from error
+                # what else it hints at would begin another run
+                mend = "check the network" if isinstance(error, Unreachable) else error.hint
+                raise type(error)(what, hint="; then ".join(filter(None, (mend, signals.hint)))) from error
     except WorkerLost as lost:
         step = saver.saved_step
         kept = "no checkpoint was written yet" if step is None else f"the checkpoint of step {step} is kept"

@@ -56,7 +56,8 @@ def read_data(
     may_stream: bool = False,
 ) -> Dataset:
     """The recipe's data, prepared and split; texts and rows raw, with the columns that are `known` if there are any.
-    With `may_stream` a pack in a bucket is opened and not fetched. Imports no TensorFlow."""
+    With `may_stream` the images of a pack are decoded when they are used, and one in a bucket
+    is not fetched before. Imports no TensorFlow."""
     node = recipe.data
     sides: dict[str, Any] = {
         "seed": recipe.seed,

@@ -10,13 +10,14 @@ that ends there, and the positions of separators pick the numbers out. Every pro
 from __future__ import annotations
 
 import mmap
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from railcar.data.decoding import count_threads
 
 BLOCK_BYTES = 1 << 20
 COMMA, NEWLINE, ZERO = 44, 10, 48
@@ -39,7 +40,7 @@ def parse_digits(content: bytes | mmap.mmap, start: int, n_fields: int) -> NDArr
         return None
     scratch = Scratch(longest + 1)
     blocks = [_close_line(view[begin:stop]) for begin, stop in pairwise(cuts)]
-    with ThreadPoolExecutor(_n_cores()) as pool:
+    with ThreadPoolExecutor(count_threads()) as pool:
         ends = list(pool.map(lambda block: np.flatnonzero(block == NEWLINE), blocks))
         first_rows = np.concatenate([[0], np.cumsum([len(found) for found in ends])]).tolist()
         table = np.empty((first_rows[-1], n_fields), np.uint8)
@@ -53,10 +54,6 @@ def parse_digits(content: bytes | mmap.mmap, start: int, n_fields: int) -> NDArr
                 pool.shutdown(cancel_futures=True)
                 return None
     return table
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cut_at_lines(content: bytes | mmap.mmap, start: int) -> list[int]:

@@ -116,7 +116,8 @@ def _split_rows(path: Path, array: NDArray[Any]) -> tuple[dict[str, NDArray[Any]
     """Images and labels of a single array, as `numpy.save` writes what was read from a CSV of digits: each row a label
     and its pixels."""
     n_pixels = array.shape[1] - 1 if array.ndim == 2 and len(array) else 0
-    if not (_holds_square(n_pixels) and array.dtype.kind in "iuf" and _are_labels(array[:, 0])):
+    is_image = n_pixels >= FEWEST_PIXELS and _find_square(n_pixels) is not None
+    if not (is_image and array.dtype.kind in "iuf" and _are_labels(array[:, 0])):
         shape = "x".join(map(str, array.shape)) or "a single value"
         raise DataError(f"{path}: a single array (.npy) of shape {shape}, without labels", hint=SAVE_HINT)
     misnamed = "" if path.name.lower().endswith(".npy") else f", though its name says {path.suffix}"
@@ -127,10 +128,6 @@ def _split_rows(path: Path, array: NDArray[Any]) -> tuple[dict[str, NDArray[Any]
 def _are_labels(values: NDArray[Any]) -> bool:
     """Whether they are whole numbers of 0 to `MAX_LABEL`."""
     return bool(((values >= 0) & (values <= MAX_LABEL) & (values == np.floor(values))).all())
-
-
-def _holds_square(n_pixels: int) -> bool:
-    return n_pixels >= FEWEST_PIXELS and (isqrt(n_pixels) ** 2 == n_pixels or 3 * isqrt(n_pixels // 3) ** 2 == n_pixels)
 
 
 def _one_line(error: BaseException) -> str:
@@ -186,16 +183,21 @@ def _shape_images(pixels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
 
 def find_image_shape(n_values: int, where: str) -> tuple[int, int, int]:
     """(height, width, channels) of a square image of `n_values` values: gray, else RGB. Raises `DataError`."""
-    side = isqrt(n_values)
-    if side > 0 and side * side == n_values:
-        return side, side, 1
-    side = isqrt(n_values // 3)
-    if side > 0 and 3 * side * side == n_values:
-        return side, side, 3
-    raise DataError(
-        f"{where}: {n_values} values an example are not a square image, gray or RGB",
-        hint="784 values are 28x28 in gray, 3072 are 32x32 in RGB",
-    )
+    shape = _find_square(n_values)
+    if shape is None:
+        raise DataError(
+            f"{where}: {n_values} values an example are not a square image, gray or RGB",
+            hint="784 values are 28x28 in gray, 3072 are 32x32 in RGB",
+        )
+    return shape
+
+
+def _find_square(n_values: int) -> tuple[int, int, int] | None:
+    for channels in (1, 3):
+        side = isqrt(n_values // channels)
+        if side > 0 and channels * side * side == n_values:
+            return side, side, channels
+    return None
 
 
 def _check_pixels(array: NDArray[Any], where: str) -> NDArray[np.uint8]:

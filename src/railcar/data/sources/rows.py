@@ -21,13 +21,13 @@ from railcar.data.column_types import describe_columns, read_target
 from railcar.data.columns import choose_kind, choose_label, choose_task, find_image_column, find_text_column
 from railcar.data.giveaways import find_giveaways
 from railcar.data.sources.image_list import clean_path, find_image_root, read_image_lists
+from railcar.data.sources.notes import name_some
 from railcar.data.types import RawData, RawRows, ReadOptions, RowsSide
 from railcar.errors import DataError
 from railcar.storage.columns import Column, check_columns, to_typed
 from railcar.storage.rows import Rows, read_rows
 
 TEXT = "text"
-MAX_NAMED = 5
 _BLOCK_ROWS = 1 << 16
 _GAP = "\x00"
 
@@ -97,9 +97,8 @@ def skip_unlabelled(sides: dict[str, Rows], label: str, max_bad: float = 1.0) ->
             )
     kept = {side: rows.select(np.flatnonzero(~is_missing[side])) for side, rows in sides.items()}
     folder = sides["train"].path.parent
-    named = ", ".join(place.removeprefix(f"{folder}/") for place in bad[:MAX_NAMED])
-    more = ", …" if len(bad) > MAX_NAMED else ""
-    return kept, [f"skipped {len(bad):,} row{'s'[: len(bad) != 1]} without a label: {named}{more}"]
+    named = name_some([place.removeprefix(f"{folder}/") for place in bad])
+    return kept, [f"skipped {len(bad):,} row{'s'[: len(bad) != 1]} without a label: {named}"]
 
 
 def _find_unlabelled(labels: pl.Series) -> NDArray[np.bool_]:
