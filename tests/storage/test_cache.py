@@ -132,3 +132,20 @@ def test_a_copy_of_a_bucket_is_listed_by_its_address_and_kept_while_it_is_used(c
     os.utime(unused, (2e9, 2e9))
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "0\n"
     assert not unused.exists()
+
+
+def test_copies_of_runs_are_entries_and_what_a_bucket_lacks_is_never_cleared(cache: Path) -> None:
+    for name in ("sent", "unsent"):
+        (cache / "runs" / "bucket-0123456789abcdef" / name).mkdir(parents=True)
+        (cache / "runs" / "bucket-0123456789abcdef" / name / "log.txt").write_text("trained")
+    (cache / "runs" / "bucket-0123456789abcdef" / "unsent" / ".unsent").touch()
+
+    entries = list_entries()
+
+    assert {(one.kind, one.name, one.what) for one in entries} == {
+        ("copy of a run", "sent", "of bucket"),
+        ("copy of a run", "unsent", "not sent to bucket"),
+    }
+    assert [one.name for one in choose_entries(entries)] == ["sent"]
+    assert remove_entry(next(one for one in entries if one.name == "sent")) == len("trained")
+    assert [one.name for one in list_entries()] == ["unsent"]

@@ -175,9 +175,10 @@ def _first_part(summary: str) -> str:
 
 @command.group("cache")
 def cache_group() -> None:
-    """List and clear what is kept of data: prepared sets, unpacked archives, downloads, copies of buckets.
+    """List and clear what is kept: prepared sets, unpacked archives, downloads, copies of buckets and of runs there.
 
-    It lies in RAILCAR_CACHE, by default ~/.cache/railcar. All of it can be made or fetched again.
+    It lies in RAILCAR_CACHE, by default ~/.cache/railcar. All of it can be made or fetched again, but for runs whose
+    bucket could not be reached: these are listed, and never cleared.
     """
 
 
@@ -217,8 +218,10 @@ def clear_command(older_than: str | None, yes: bool, console: Console) -> None:
         )
         return
     n_building = sum(one.is_building or one in chosen for one in kept)
+    n_unsent = sum(one.is_unsent for one in kept)
     more = f"; {_count(len(kept))} kept" if kept else ""
     more += f", {n_building} of them in use or being built" if n_building else ""
+    more += f", {n_unsent} of them not sent to their bucket yet" if n_unsent else ""
     console.result(f"freed {format_size(n_bytes)}: {_count(len(gone))} removed{more}")
 
 
@@ -263,6 +266,7 @@ def _plain(entry: CacheEntry) -> dict[str, Any]:
         "n_bytes": entry.n_bytes,
         "used": entry.used.isoformat(),
         "is_building": entry.is_building,
+        "is_unsent": entry.is_unsent,
     }
 
 

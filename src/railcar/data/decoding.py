@@ -87,6 +87,7 @@ def decode_block(
     """
     pending: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
     n_pending, n_channels, shape = 0, block.shape[3], block.shape[1:]
+    owner = block if block.base is None else block.base
     found = []
     for row, image in enumerate(images):
         header, content = known[row] if known else _UNKNOWN
@@ -105,7 +106,7 @@ def decode_block(
         if pixels.shape != shape:
             pending.setdefault(pixels.shape, []).append((row, pixels))
             n_pending += pixels.nbytes
-        elif not np.may_share_memory(pixels, block):
+        elif pixels.base is not owner:  # else it was decoded right there
             block[row] = pixels
         if n_pending > PENDING_BYTES:
             _resize_into(block, pending, fit)

@@ -26,7 +26,7 @@ from railcar.errors import NotFound, RailcarError, RunError, UsageError
 from railcar.runs.index import RunSummary, age_key, choose_name, delete_run, find_run, list_runs, summarize_run
 from railcar.runs.run_dir import RunDir
 from railcar.storage.address import Address, is_remote, parse
-from railcar.storage.local import cache_dir, check_writable, explain_output_errors, remove_folder, write_atomic
+from railcar.storage.local import UNSENT, cache_dir, check_writable, explain_output_errors, remove_folder, write_atomic
 from railcar.storage.lock import is_held, share_lock
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _list_names(place: RunsPlace) -> list[str]:
     from railcar.storage import remote
 
     there = remote.list_names(place.address) if place.address else []
-    here = [path.parent.name for path in place.folder.glob("*/.unsent") if RunDir(path.parent).is_run()]
+    here = [path.parent.name for path in place.folder.glob(f"*/{UNSENT}") if RunDir(path.parent).is_run()]
     return sorted({name for name in (*there, *here) if not name.startswith(".")})
 
 

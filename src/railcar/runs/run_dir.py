@@ -28,7 +28,7 @@ from typing import Any
 from railcar import __version__
 from railcar.errors import NotFound, OutputError, RailcarError, RunError
 from railcar.storage.address import Address
-from railcar.storage.local import explain_output_errors, sync_folder, write_atomic
+from railcar.storage.local import UNSENT, explain_output_errors, sync_folder, write_atomic
 from railcar.storage.lock import LockHeld, hold_lock, is_held, is_on_own_disk
 
 MANIFEST_FORMAT = 1
@@ -60,7 +60,7 @@ class RunDir:
         self.plots = self.path / "plots"
         self.artifact = self.path / "artifact"
         self.log_path = self.path / "log.txt"
-        self.unsent_path = self.path / ".unsent"
+        self.unsent_path = self.path / UNSENT
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"

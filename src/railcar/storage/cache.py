@@ -1,7 +1,8 @@
-"""What lies in the cache: prepared data, unpacked archives, downloads and copies of buckets; how large it is, when it
-was used, and how it is removed.
+"""What lies in the cache: prepared data, unpacked archives, downloads, copies of buckets and of runs in buckets; how
+large it is, when it was used, and how it is removed.
 
-Owns what counts as an entry, and that none which is being built is touched. What is inside is others' business.
+Owns what counts as an entry, and that none is touched which is being built, or which is nowhere else. What is inside is
+others' business.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from railcar.storage.copies import is_fetched_now, read_address, remove_unused
-from railcar.storage.local import cache_dir, remove_folder
+from railcar.storage.local import UNSENT, cache_dir, remove_folder
 
 KINDS = {
     "prepared": "prepared data",
     "unpacked": "unpacked archive",
     "datasets": "download",
     "remote": "remote copy",
+    "runs": "copy of a run",
 }
 """Folder of the cache -> what an entry in it is called."""
 
@@ -34,7 +36,8 @@ _LOCKS = ".locks"
 @dataclass(frozen=True)
 class CacheEntry:
     """`what` says what is inside, as far as it is known. `used` is when a file of it was last read or written, as the
-    file system tells (to the day, on most). `is_building`: a process is at it, or may be."""
+    file system tells (to the day, on most). `is_building`: a process is at it, or may be. `is_unsent`: a run
+    that its bucket lacks, or has in part."""
 
     kind: str
     name: str
@@ -43,6 +46,7 @@ class CacheEntry:
     n_bytes: int
     used: datetime
     is_building: bool = False
+    is_unsent: bool = False
 
 
 def list_entries(folder: Path | None = None) -> list[CacheEntry]:
@@ -52,16 +56,17 @@ def list_entries(folder: Path | None = None) -> list[CacheEntry]:
         _describe(path, kind)
         for name, kind in KINDS.items()
         if (root / name).is_dir()
-        for path in sorted((root / name).iterdir())
+        for path in sorted((root / name).glob("*/*" if name == "runs" else "*"))
         if path.is_dir() and not path.is_symlink() and path.name != _LOCKS
     ]
     return sorted(entries, key=lambda one: one.used, reverse=True)
 
 
 def choose_entries(entries: Sequence[CacheEntry], *, older_than_s: float = 0.0) -> list[CacheEntry]:
-    """Those that are not being built and were not used for so long."""
+    """Those that are not being built, can be had again and were not used for so long."""
     now = datetime.now(UTC)
-    return [one for one in entries if not one.is_building and (now - one.used).total_seconds() >= older_than_s]
+    free = [one for one in entries if not (one.is_building or one.is_unsent)]
+    return [one for one in free if (now - one.used).total_seconds() >= older_than_s]
 
 
 def remove_entry(entry: CacheEntry) -> int | None:
@@ -92,8 +97,9 @@ def _describe(path: Path, kind: str) -> CacheEntry:
     is_building = is_hidden and time.time() - used < MAX_BUILD_S
     if kind == KINDS["remote"]:
         used, is_building = path.stat().st_mtime, is_fetched_now(path)
+    is_unsent = (path / UNSENT).exists()
     what = "being built" if is_building else "left by a process that was killed" if is_hidden else _say_what(path, kind)
-    return CacheEntry(kind, path.name, path, what, n_bytes, datetime.fromtimestamp(used, UTC), is_building)
+    return CacheEntry(kind, path.name, path, what, n_bytes, datetime.fromtimestamp(used, UTC), is_building, is_unsent)
 
 
 def _list_files(folder: Path) -> Iterator[Path]:
@@ -105,6 +111,9 @@ def _list_files(folder: Path) -> Iterator[Path]:
 def _say_what(path: Path, kind: str) -> str:
     if kind == KINDS["datasets"]:
         return path.name
+    if kind == KINDS["runs"]:
+        bucket = path.parent.name.rpartition("-")[0]
+        return f"{'not sent to' if (path / UNSENT).exists() else 'of'} {bucket}"
     if kind == KINDS["remote"]:
         return read_address(path) or f"{path.name.rpartition('-')[0]}, not complete"
     if kind == KINDS["unpacked"]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from simplejpeg import decode_jpeg, decode_jpeg_header
 
 from railcar.errors import DataError
 
@@ -194,8 +195,6 @@ def _decode_plain(
     """None for what is Pillow's: also a plain JPEG that is not quite whole, or that must lose its colours."""
     if not header.is_plain or (n_channels == 1 and not header.is_gray):
         return None
-    from simplejpeg import decode_jpeg
-
     if buffer is not None and buffer.shape != (header.height, header.width, n_channels):
         buffer = None
     try:
@@ -265,8 +264,6 @@ def _read_plain_header(content: bytes, form: str) -> ImageHeader | None:
 
 def _read_jpeg_header(content: bytes) -> ImageHeader | None:
     """Without regard to turning; None for other colours than YCbCr and gray, and for a damaged header."""
-    from simplejpeg import decode_jpeg_header
-
     try:
         height, width, colors, _ = decode_jpeg_header(content)
     except ValueError:

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from railcar.errors import OutputError
 
+# In a folder of which a bucket has no whole copy yet.
+UNSENT = ".unsent"
+
 
 def cache_dir() -> Path:
     """Where prepared and downloaded data is kept: `$RAILCAR_CACHE`, else `$XDG_CACHE_HOME/railcar`, else

@@ -20,6 +20,8 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 
 _N_BUCKETS = 30
 _MAX_IMAGES = 64
+# To write a picture of more, the first step would wait for seconds.
+_MAX_PIXELS = 1 << 19
 _SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description=None).SerializeToString()
 # Their output holds the values of the layer before them (dropout does nothing outside training).
 _SAME_VALUES = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dropout)
@@ -95,9 +97,11 @@ class Summaries:
         step: int = 0,
         tag: str = "batch",
     ) -> None:
-        """The first 64 images (uint8 [n, height, width, channels]) as one grid; the labels are in its description."""
-        grid, n_columns = _grid(images[:_MAX_IMAGES])
-        names = [class_names[int(label)] for label in labels[:_MAX_IMAGES]]
+        """The first images (uint8 [n, height, width, channels]), 64 or as many as have half a million pixels, as one
+        grid; the labels are in its description."""
+        n_shown = count_shown(*images.shape[1:3])
+        grid, n_columns = _grid(images[:n_shown])
+        names = [class_names[int(label)] for label in labels[:n_shown]]
         rows = [", ".join(names[start : start + n_columns]) for start in range(0, len(names), n_columns)]
         description = "Labels, row by row:\n\n" + "\n".join(f"1. {row}" for row in rows)
         with self._writer.as_default(step=step):
@@ -175,6 +179,11 @@ def _write_histogram(tag: str, values: NDArray[np.floating]) -> None:
     counts, edges = np.histogram(values, _N_BUCKETS)
     metadata = histogram_metadata.create_summary_metadata(display_name=None, description=None)
     tf.summary.write(tag, tf.constant(np.stack([edges[:-1], edges[1:], counts], axis=1)), metadata=metadata)
+
+
+def count_shown(height: int, width: int) -> int:
+    """How many images of this size are shown together."""
+    return max(1, min(_MAX_IMAGES, _MAX_PIXELS // (height * width)))
 
 
 def _grid(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:

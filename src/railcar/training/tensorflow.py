@@ -21,6 +21,7 @@ from railcar.training.hardware import cpu_flags, describe_memory
 
 _lock = threading.Lock()
 _is_ready = False
+_importing: threading.Thread | None = None
 # The rest is for Python, the data's pages and the system.
 _SHARE_OF_MEMORY = 0.9
 
@@ -43,6 +44,26 @@ def import_tensorflow(log_path: Path | str | None = None, *, needed_for: str = "
             module = _load()
         _is_ready = True
         return module
+
+
+def begin_import() -> None:
+    """Begin to import TensorFlow in a thread, for who waits for something else now and will need it:
+    `import_tensorflow` then only waits for what is left. Who may end before that calls `await_import`."""
+    global _importing
+    if _importing is None and not _is_ready:
+        _importing = threading.Thread(target=_try_import, name="railcar-import", daemon=True)
+        _importing.start()
+
+
+def await_import() -> None:
+    """Wait until what `begin_import` began is over: stderr is turned away until then."""
+    if _importing is not None:
+        _importing.join()
+
+
+def _try_import() -> None:
+    with contextlib.suppress(RailcarError):  # it comes again where somebody hears it
+        import_tensorflow()
 
 
 def _keep_memory() -> None:

@@ -3,6 +3,7 @@ encoded for the network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from railcar.storage.columns import Column
 from railcar.storage.local import cache_dir
 from railcar.training import hardware
 from railcar.training.progress import Reporter
+from railcar.training.tensorflow import await_import, begin_import, import_tensorflow
 from railcar.workflows.inputs import ARRAYS, Arrays
 
 
@@ -23,8 +25,17 @@ def open_data(
 ) -> Dataset:
     """The recipe's data, prepared, split, and as the network takes it: by what the run knew that it begins from, its
     `features`, else by what is found in the training split. TensorFlow is imported for texts and rows. Raises
-    `NotFound` and `DataError`."""
-    dataset = read_data(recipe, arrays, reporter, known=list_columns(features), may_stream=True)
+    `NotFound` and `DataError`.
+
+    Where reading takes so long that it tells how far it is, TensorFlow is imported meanwhile.
+    """
+    try:
+        dataset = read_data(
+            recipe, arrays, reporter, known=list_columns(features), may_stream=True, meanwhile=begin_import
+        )
+    except BaseException:
+        await_import()  # the error would be told to nobody
+        raise
     return encode(dataset, features, reporter)
 
 
@@ -39,7 +50,6 @@ def encode(dataset: Dataset, features: Features | None, reporter: Reporter) -> D
     if dataset.features.kind == "image":
         return dataset
     from railcar.data.encode import encode_dataset
-    from railcar.training.tensorflow import import_tensorflow
 
     with reporter.working("loading TensorFlow"):
         import_tensorflow(needed_for="texts and tables")
@@ -54,10 +64,11 @@ def read_data(
     *,
     known: tuple[Column, ...] = (),
     may_stream: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Dataset:
     """The recipe's data, prepared and split; texts and rows raw, with the columns that are `known` if there are any.
-    With `may_stream` the images of a pack are decoded when they are used, and one in a bucket
-    is not fetched before. Imports no TensorFlow."""
+    With `may_stream` the images of a pack are decoded when they are used, and one in a bucket is not fetched before;
+    `meanwhile` is called whenever reading tells how far it is. Imports no TensorFlow."""
     node = recipe.data
     sides: dict[str, Any] = {
         "seed": recipe.seed,
@@ -65,7 +76,12 @@ def read_data(
         "test": _plain(node.test),
         "selection": Selection(node.classes, node.limit_per_class, node.duplicates == "drop", node.allow_leakage),
     }
-    with reporter.reading_bar() as progress:
+    with reporter.reading_bar() as show:
+
+        def progress(what: str, n_done: int, n: int) -> None:
+            meanwhile()
+            show(what, n_done, n)
+
         options = ReadOptions(
             node.image_size,
             node.max_bad,

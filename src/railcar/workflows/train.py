@@ -322,13 +322,14 @@ def _open_summaries(job: Job, run: RunDir) -> Summaries | None:
     if not job.recipe.training.tensorboard:
         return None
     from railcar.data.pipeline import Batches
-    from railcar.training.summaries import Summaries
+    from railcar.training.summaries import Summaries, count_shown
 
     summaries = Summaries(run.tensorboard)
     train = job.dataset.splits["train"]
     summaries.graph(job.model)
     if job.dataset.features.kind == "image":
-        rows = Batches(train, min(64, len(train)), job.recipe.seed, job.recipe.data.shuffle).rows(0)
+        n_shown = min(count_shown(*job.dataset.features.image_shape[:2]), len(train))
+        rows = Batches(train, n_shown, job.recipe.seed, job.recipe.data.shuffle).rows(0)
         summaries.images(train.inputs[rows], train.labels[rows], job.dataset.features.class_names)
     return summaries
 

@@ -1,4 +1,4 @@
-"""Rows of a large array that several threads fill: written to its file where it is a memory map, else copied.
+"""Rows of a large array that threads or processes fill: written to its file where it is a memory map, else copied.
 
 Owns how pixels get to the disk soonest: a write of a block costs the system less than a page fault for every 4 KB, and
 what is written is sent to the disk while more is decoded, so that nobody waits for it at the end.
@@ -34,6 +34,11 @@ class BlockWriter:
         if images.flags.c_contiguous and not isinstance(images.base, np.ndarray):
             self._descriptor = os.open(str(images.filename), os.O_WRONLY)
         return self
+
+    @property
+    def is_file(self) -> bool:
+        """Whether what is written is in a file, for other processes, too."""
+        return self._descriptor >= 0
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._flusher:

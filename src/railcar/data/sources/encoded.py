@@ -12,48 +12,28 @@ size must be chosen first, all headers are looked at before.
 from __future__ import annotations
 
 import math
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.data.decoding import (
-    Encoded,
-    EncodedImages,
-    Files,
-    Known,
-    Seen,
-    count_threads,
-    decode_block,
-    explain_bad,
-    read_content,
-)
-from railcar.data.fingerprint import sum_block
-from railcar.data.sources.blocks import BlockWriter
+from railcar.data.decoding import Encoded, Known, count_threads, explain_bad, read_content
 from railcar.data.sources.notes import Notes
+from railcar.data.sources.reading import Reader, chunks, map_in_order, report
 from railcar.data.types import RawSplit, ReadOptions
 from railcar.errors import DataError
 from railcar.storage.images import ImageHeader, ImageTooLarge, read_header, read_image_file
 
-Item = TypeVar("Item")
-Done = TypeVar("Done")
 MAX_SIZE = 224
-CHUNK = 64
 # A header is nearly always in the first part of a file; a file that ends within it is not read again, as long as all
 # of those together are small.
 HEAD_BYTES = 1 << 17
 KEPT_BYTES = 1 << 28
-# Rows that are written together: what a processor's cache holds.
-BLOCK_BYTES = 1 << 20
 # Headers that tell whether all images are of one shape.
 N_SAMPLE = 256
-# So many images tell the mean and the deviation of a set as well as all of them do.
-N_SUMMED = 20_000
 # Of images with so many times the pixels that are used, pixels are kept as long as the disk has room.
 MUCH_LARGER = 4
 
@@ -68,16 +48,12 @@ def read_encoded(
     unreadable images than `options.max_bad`, for one that is too large, and for a class left without images.
     """
     n_images = sum(map(len, groups.values())) + len(notes.bad)
-    pool = ThreadPoolExecutor(count_threads())
+    before = notes.copy()
     try:
-        before = notes.copy()
-        try:
-            sides, lines = _read_at_once(pool, groups, notes, options)
-        except _GuessedWrong:
-            notes.become(before)
-            sides, lines = _look_and_read(pool, groups, notes, options, n_images)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        sides, lines = _read_at_once(groups, notes, options)
+    except _GuessedWrong:
+        notes.become(before)
+        sides, lines = _look_and_read(groups, notes, options, n_images)
     notes.check(n_images, options.max_bad)
     _check_trained(where, sides, class_names)
     return {side: split for side, split in sides.items() if len(split.labels)}, (*lines, *notes.describe())
@@ -98,17 +74,17 @@ class Shape:
 
 
 def _read_at_once(
-    pool: ThreadPoolExecutor, groups: dict[str, list[Encoded]], notes: Notes, options: ReadOptions
+    groups: dict[str, list[Encoded]], notes: Notes, options: ReadOptions
 ) -> tuple[dict[str, RawSplit], tuple[str, ...]]:
     """Guess the shape from a sample and read. Raises `_GuessedWrong`."""
     images = [one for group in groups.values() for one in group]
-    sample = images[:: max(1, len(images) // N_SAMPLE)]
-    headers = [one.header for chunk in pool.map(_look_at, _chunks(sample)) for one in chunk if one.header]
+    headers = [one.header for one in _look_at_all(images[:: max(1, len(images) // N_SAMPLE)]) if one.header]
     if not headers:
         raise _GuessedWrong
     shape = _shape_of(headers, options.image_size)
     sizes = {(one.height, one.width) for one in headers}
-    is_any_size = options.image_size is not None
+    is_uniform = sizes == {shape.image_shape[:2]}
+    is_any_size = options.image_size is not None and not is_uniform
     if not is_any_size and len(sizes) > 1:
         raise _GuessedWrong
 
@@ -117,27 +93,40 @@ def _read_at_once(
         if not is_fitting or (shape.image_shape[2] == 1 and not header.is_gray):
             raise _GuessedWrong
 
-    reader = _Reader(pool, shape, notes, options, n_images=len(images), accept=accept)
-    return {side: reader.read_side(side, group, []) for side, group in groups.items()}, reader.lines
+    return _read(shape, groups, None, notes, options, accept=accept, is_uniform=is_uniform)
 
 
 def _look_and_read(
-    pool: ThreadPoolExecutor, groups: dict[str, list[Encoded]], notes: Notes, options: ReadOptions, n_images: int
+    groups: dict[str, list[Encoded]], notes: Notes, options: ReadOptions, n_images: int
 ) -> tuple[dict[str, RawSplit], tuple[str, ...]]:
-    looked = _look_at_all(pool, [one for group in groups.values() for one in group], options)
+    looked = _look_at_all([one for group in groups.values() for one in group], options)
     notes.bad |= {one.image.name: one.bad for one in looked if one.bad}
     notes.check(n_images, options.max_bad)
     shape = _shape_of([one.header for one in looked if one.header], options.image_size)
-    reader = _Reader(pool, shape, notes, options, n_images=len(looked))
-    sides, at = {}, 0
+    readable, known, at = {}, {}, 0
     for side, group in groups.items():
-        readable = [one for one in looked[at : at + len(group)] if not one.bad]
-        known = [Known(one.header, one.content) for one in readable]
-        for row in range(at, at + len(group)):
-            looked[row] = _NOTHING
-        sides[side] = reader.read_side(side, [one.image for one in readable], known)
+        found = [one for one in looked[at : at + len(group)] if not one.bad]
+        readable[side] = [one.image for one in found]
+        known[side] = [Known(one.header, one.content) for one in found]
         at += len(group)
-    return sides, reader.lines
+    looked.clear()  # the bytes are `known`'s alone, which lets go of them
+    return _read(shape, readable, known, notes, options)
+
+
+def _read(
+    shape: Shape,
+    groups: dict[str, list[Encoded]],
+    known: dict[str, list[Known]] | None,
+    notes: Notes,
+    options: ReadOptions,
+    **settings: Any,
+) -> tuple[dict[str, RawSplit], tuple[str, ...]]:
+    n_images = sum(map(len, groups.values()))
+    keeps_pixels, why = choose_keeping(n_images * math.prod(shape.image_shape), shape.times, options)
+    encoded = f"the images are kept encoded, and decoded while training: {why}"
+    lines = (shape.reason,) if keeps_pixels else (shape.reason, encoded)
+    reader = Reader(shape.image_shape, options, notes, n_images=n_images, keeps_pixels=keeps_pixels, **settings)
+    return reader.read(groups, known), lines
 
 
 class _Looked(NamedTuple):
@@ -149,16 +138,16 @@ class _Looked(NamedTuple):
     bad: str = ""
 
 
-_NOTHING = _Looked(Encoded("", 0, ""))
-
-
-def _look_at_all(pool: ThreadPoolExecutor, images: list[Encoded], options: ReadOptions) -> list[_Looked]:
+def _look_at_all(images: list[Encoded], options: ReadOptions | None = None) -> list[_Looked]:
+    """The headers; the bar is only shown where there are `options`."""
     looked: list[_Looked] = []
     n_kept = 0
-    for chunk in pool.map(_look_at, _chunks(images)):
-        n_kept += sum(len(one.content) for one in chunk if one.content is not None)
-        looked += chunk if n_kept <= KEPT_BYTES else [one._replace(content=None) for one in chunk]
-        _report(options, "looking at images", len(looked), len(images))
+    with ThreadPoolExecutor(count_threads()) as pool:
+        for chunk in map_in_order(pool, _look_at, chunks(images)):
+            n_kept += sum(len(one.content) for one in chunk if one.content is not None)
+            looked += chunk if n_kept <= KEPT_BYTES else [one._replace(content=None) for one in chunk]
+            if options:
+                report(options, "looking at images", len(looked), len(images))
     return looked
 
 
@@ -234,114 +223,6 @@ def choose_keeping(n_bytes: int, times: float, options: ReadOptions) -> tuple[bo
     return True, ""
 
 
-class _Reader:
-    """Reads sides, all of one shape."""
-
-    def __init__(
-        self,
-        pool: ThreadPoolExecutor,
-        shape: Shape,
-        notes: Notes,
-        options: ReadOptions,
-        *,
-        n_images: int,
-        accept: Callable[[ImageHeader], None] | None = None,
-    ) -> None:
-        self._pool, self._notes, self._options, self._accept = pool, notes, options, accept
-        self._shape = shape.image_shape
-        self._sum_every = max(1, n_images // N_SUMMED)
-        self._keeps_pixels, why = choose_keeping(n_images * math.prod(self._shape), shape.times, options)
-        encoded = f"the images are kept encoded, and decoded while training: {why}"
-        self.lines = (shape.reason,) if self._keeps_pixels else (shape.reason, encoded)
-
-    def read_side(self, side: str, images: list[Encoded], known: list[Known]) -> RawSplit:
-        """Decode all; rows of images that turn out bad are closed up.
-
-        An example is known by its encoded bytes: what size and channels the others have must not move it to another
-        side. `known` is emptied on the way.
-        """
-        n, shape = len(images), self._shape
-        pixels = self._options.allocate(f"{side}.images", (n, *shape)) if self._keeps_pixels else None
-        hashes, sums = np.zeros(n, np.uint64), np.full((n, shape[2], 2), -1)
-        good = np.ones(n, np.bool_)
-        with BlockWriter(np.empty((0, *shape), np.uint8) if pixels is None else pixels) as rows:
-
-            def decode(numbers: Sequence[int]) -> list[tuple[int, Seen]]:
-                return self._decode_chunk(numbers, images, known, rows if pixels is not None else None, hashes, sums)
-
-            n_done = 0
-            for said in _map(self._pool, decode, _chunks(range(n))):
-                for row, one in said:
-                    if one.bad:
-                        self._notes.bad[images[row].name] = one.bad
-                        good[row] = False
-                    for key in one.remarks:
-                        self._notes.remark(key, images[row].name)
-                n_done = min(n_done + CHUNK, n)
-                _report(self._options, f"reading {side} images", n_done, n)
-        kept = np.flatnonzero(good)
-        left = images if len(kept) == n else [images[row] for row in kept]
-        labels = np.array([one.class_index for one in left], np.int32)
-        names = [one.name for one in left]
-        hashes, sums = hashes[kept], sums[kept]
-        if pixels is None:
-            files = Files.make([os.path.abspath(one.path) for one in left], [one[3:] for one in left])  # noqa: PTH100
-            return RawSplit(EncodedImages(files, shape, hashes, fit=self._options.fit), labels, names, hashes, sums)
-        _close_up(pixels, kept)
-        return RawSplit(pixels[: len(kept)], labels, names, hashes, sums)
-
-    def _decode_chunk(
-        self,
-        numbers: Sequence[int],
-        images: list[Encoded],
-        known: list[Known],
-        rows: BlockWriter | None,
-        hashes: NDArray[np.uint64],
-        sums: NDArray[np.int64],
-    ) -> list[tuple[int, Seen]]:
-        """Fill consecutive rows, their hashes and the sums of the pixels of some, a block that the processor's cache
-        holds at a time. Rows with something to say: remarks, or why the image is bad."""
-        first, end = numbers[0], numbers[-1] + 1
-        n_block = min(max(1, BLOCK_BYTES // math.prod(self._shape)), end - first)
-        buffer = np.empty((n_block, *self._shape), np.uint8)
-        said: list[tuple[int, Seen]] = []
-        for start in range(first, end, n_block):
-            stop = min(start + n_block, end)
-            block = buffer[: stop - start]
-            seen = decode_block(
-                images[start:stop], block, fit=self._options.fit, known=known[start:stop], accept=self._accept
-            )
-            if known:
-                known[start:stop] = [Known()] * len(seen)
-            hashes[start:stop] = [one.hash for one in seen]
-            if len(summed := block[-start % self._sum_every :: self._sum_every]):
-                sums[start:stop][-start % self._sum_every :: self._sum_every] = sum_block(summed)
-            if rows is not None:
-                rows.write(start, block)
-            said += [(row, one) for row, one in enumerate(seen, start) if one.bad or one.remarks]
-        return said
-
-
-def _map(pool: ThreadPoolExecutor, work: Callable[[Item], Done], items: Iterable[Item]) -> Iterator[Done]:
-    """In order, as `pool.map`; when one fails it waits for those under way, so that nobody writes any more."""
-    futures = deque(pool.submit(work, one) for one in items)
-    try:
-        while futures:
-            yield futures.popleft().result()
-    finally:
-        for one in futures:
-            one.cancel()
-        wait(futures)
-
-
-def _close_up(images: NDArray[np.uint8], kept: NDArray[np.int64]) -> None:
-    """Move the kept rows to the front, in order."""
-    first = int(np.argmax(kept != np.arange(len(kept)))) if len(kept) and kept[-1] != len(kept) - 1 else len(kept)
-    for start in range(first, len(kept), CHUNK):
-        rows = kept[start : start + CHUNK]
-        images[start : start + len(rows)] = images[rows]
-
-
 def _check_trained(where: str, sides: dict[str, RawSplit], class_names: tuple[str, ...]) -> None:
     present = np.bincount(sides["train"].labels, minlength=len(class_names))
     missing = np.flatnonzero(present == 0)
@@ -349,13 +230,3 @@ def _check_trained(where: str, sides: dict[str, RawSplit], class_names: tuple[st
         raise DataError(
             f"{where}: no image of the class {class_names[missing[0]]!r} can be read", hint="replace its images"
         )
-
-
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
-
-
-def _report(options: ReadOptions, what: str, n_done: int, n: int) -> None:
-    progress: Callable[[str, int, int], None] | None = options.progress
-    if progress:
-        progress(what, n_done, n)

@@ -71,6 +71,8 @@ def show_name(name: str) -> str:
 
 
 def is_utf8(name: str) -> bool:
+    if name.isascii():
+        return True
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

@@ -32,9 +32,17 @@ def list_text_files(path: Path) -> list[Path]:
 
 def holds_texts(path: Path) -> bool:
     """Whether the folders of `path`, or those in them, hold .txt files, and no images."""
-    folders = [folder for top in list_folders(path) for folder in (top, *list_folders(top))]
-    suffixes = {file.suffix.lower() for folder in folders for file in folder.iterdir() if file.name[0] != "."}
-    return SUFFIX in suffixes and not suffixes & set(IMAGE_SUFFIXES)
+    found = False
+    for top in list_folders(path):
+        for folder in (top, *list_folders(top)):
+            # plain names: a folder of images may hold very many, and the first one tells
+            for name in os.listdir(folder):  # noqa: PTH208
+                if name[0] != ".":
+                    lowered = name.lower()
+                    if lowered.endswith(IMAGE_SUFFIXES):
+                        return False
+                    found = found or lowered.endswith(SUFFIX)
+    return found
 
 
 def read_text_folder(path: Path, options: ReadOptions) -> RawRows:
