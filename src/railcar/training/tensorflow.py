@@ -22,6 +22,9 @@ from railcar.training.hardware import cpu_flags, describe_memory
 _lock = threading.Lock()
 _is_ready = False
 _importing: threading.Thread | None = None
+# Where stderr is turned, newest last, as descriptors; the first is the terminal's. Empty when it is where it belongs.
+_targets: list[int] = []
+_turning = threading.Lock()
 # The rest is for Python, the data's pages and the system.
 _SHARE_OF_MEMORY = 0.9
 
@@ -118,24 +121,43 @@ def _load() -> ModuleType:
 def quiet_stderr(log_path: Path | str | None = None) -> Iterator[None]:
     """Point file descriptor 2 at a file (appending) or at nowhere for a while; it is one for the whole process.
 
-    For what TensorFlow says below Python: when it loads, and when the first operation starts a GPU.
+    For what TensorFlow says below Python: when it loads, and when the first operation starts a GPU. Threads may come
+    and go in any order: the newest place counts, and the terminal is back when the last has left.
     """
     try:
-        terminal = os.dup(2)
+        target = _turn_to(Path(log_path) if log_path else Path(os.devnull))
     except OSError:  # there is no stderr: nothing to keep quiet
         yield
         return
-    path = Path(log_path) if log_path else Path(os.devnull)
     try:
-        target = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    except OSError:
-        target = os.open(os.devnull, os.O_WRONLY)
-    try:
-        sys.stderr.flush()
-        os.dup2(target, 2)
         yield
     finally:
+        _turn_back(target)
+
+
+def _open_log(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def _turn_to(path: Path) -> int:
+    with _turning:
+        if not _targets:
+            _targets.append(os.dup(2))
+        target = _open_log(path)
         sys.stderr.flush()
-        os.dup2(terminal, 2)
-        os.close(terminal)
+        os.dup2(target, 2)
+        _targets.append(target)
+        return target
+
+
+def _turn_back(target: int) -> None:
+    with _turning:
+        _targets.remove(target)
+        sys.stderr.flush()
+        os.dup2(_targets[-1], 2)
         os.close(target)
+        if len(_targets) == 1:
+            os.close(_targets.pop())

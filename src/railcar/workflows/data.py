@@ -33,9 +33,8 @@ def open_data(
         dataset = read_data(
             recipe, arrays, reporter, known=list_columns(features), may_stream=True, meanwhile=begin_import
         )
-    except BaseException:
-        await_import()  # the error would be told to nobody
-        raise
+    finally:
+        await_import()  # what comes next, an error most of all, would be told to nobody
     return encode(dataset, features, reporter)
 
 
