@@ -6,6 +6,7 @@ no cost; what it changes in memory stays its own, so that work has to return wha
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -57,6 +58,8 @@ def _begin(work: Callable[[Any], Any], parent: int) -> None:
     global _work
     import ctypes
 
+    # it would write to all that was inherited, and so copy it
+    gc.disable()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

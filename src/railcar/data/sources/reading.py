@@ -30,6 +30,9 @@ from railcar.storage.images import ImageHeader
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 CHUNK = 64
+# What is handed over at a time: so many pixels' bytes as tell soon enough how far it is, and not more images than that.
+PIECE_BYTES = 1 << 25
+MAX_PIECE = 256
 # Rows that are decoded and written together: what the cache of one core holds.
 BLOCK_BYTES = 1 << 17
 # So many images tell the mean and the deviation of a set as well as all of them do.
@@ -141,9 +144,10 @@ class Reader:
         return found
 
     def _cut(self) -> Iterator[Piece]:
+        size = min(max(1, PIECE_BYTES // math.prod(self._shape)), MAX_PIECE)
         for number, side in enumerate(self._sides):
             n = len(side.images)
-            yield from (Piece(number, first, min(first + CHUNK, n)) for first in range(0, n, CHUNK))
+            yield from (Piece(number, first, min(first + size, n)) for first in range(0, n, size))
 
     def _decode(self, piece: Piece) -> Read:
         """Fill rows, a block that the processor's cache holds at a time."""
