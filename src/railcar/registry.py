@@ -18,12 +18,14 @@ from railcar.errors import MissingExtra, UsageError
 @dataclass(frozen=True)
 class Entry:
     """`target` is "module:attribute"; `summary` one line for listings; `keys` the recipe's keys that count for it;
-    `kind` what a model is for, or a data set of; `is_embedded` whether a data set is in the package."""
+    `kind` what a model is for, or a data set of; `form` what it takes of texts: "words" or "ngrams"; `is_embedded`
+    whether a data set is in the package."""
 
     target: str
     summary: str
     keys: tuple[str, ...] = ()
     kind: str = "image"
+    form: str = "words"
     is_embedded: bool = False
 
 
@@ -90,16 +92,53 @@ MODELS = Registry(
             "groups of convolutions after airbench94, for small colour images: accurate in few epochs",
             ("filters", "activation"),
         ),
+        "bag_of_ngrams": Entry(
+            "railcar.models.text:build_bag_of_ngrams",
+            "a linear model of words, pairs of words and parts of words, for texts: strong and quick",
+            (),
+            "text",
+            "ngrams",
+        ),
         "bag_of_words": Entry(
             "railcar.models.text:build_bag_of_words",
             "the average of the words' vectors and dense layers, for texts",
             ("embedding", "dense", "activation", "dropout"),
             "text",
         ),
+        "rnn": Entry(
+            "railcar.models.text:build_rnn",
+            "words read in order by a recurrent layer (SimpleRNN, GRU or LSTM), for texts",
+            ("embedding", "cell", "units", "bidirectional", "dense", "activation", "dropout"),
+            "text",
+        ),
+        "textcnn": Entry(
+            "railcar.models.text:build_textcnn",
+            "convolutions over three, four and more words in a row, for texts",
+            ("embedding", "filters", "kernel_size", "dense", "activation", "dropout"),
+            "text",
+        ),
+        "transformer": Entry(
+            "railcar.models.text:build_transformer",
+            "a small encoder of self-attention, for texts",
+            ("embedding", "heads", "blocks", "dense", "activation", "dropout"),
+            "text",
+        ),
+        "linear": Entry(
+            "railcar.models.table:build_linear",
+            "logistic or linear regression: a weight a number and a category, for tables",
+            (),
+            "table",
+        ),
         "mlp": Entry(
             "railcar.models.table:build_mlp",
             "dense layers over numbers and vectors of categories, for tables",
             ("embedding", "dense", "activation", "dropout"),
+            "table",
+        ),
+        "tabm": Entry(
+            "railcar.models.table:build_tabm",
+            "many dense networks that share most of their weights, for tables",
+            ("embedding", "dense", "activation", "dropout", "members"),
             "table",
         ),
     },

@@ -79,9 +79,9 @@ def number_run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_a_file_of_texts_is_learnt_with_no_other_word_than_its_path(text_run: Any, reviews: Path):
     assert text_run.evaluation["test"]["accuracy"] > 0.9
     recipe = text_run.recipe
-    assert (recipe.data.kind, recipe.data.label, recipe.model.name) == ("text", "label", "bag_of_words")
+    assert (recipe.data.kind, recipe.data.label, recipe.model.name) == ("text", "label", "bag_of_ngrams")
     told = " ".join(RunDir(text_run.path).log_path.read_text().split())
-    assert "the text is the column 'review'" in told and "words known from the training texts" in told
+    assert "the text is the column 'review'" in told and "parts of words known from the training texts" in told
     sides = pl.read_parquet(text_run.path / "splits.parquet")
     assert sides.height == 240 and set(sides["side"]) == {"train", "validation", "test"}
 

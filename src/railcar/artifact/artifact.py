@@ -59,6 +59,8 @@ class Artifact:
         import railcar.layers.activation
         import railcar.layers.identity
         import railcar.layers.images
+        import railcar.layers.members
+        import railcar.layers.ngrams
         import railcar.layers.norm
         import railcar.layers.pooling
         import railcar.layers.tables

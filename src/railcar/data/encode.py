@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.data.ngrams import fit_ngrams
 from railcar.data.types import Dataset, Features, Split
 from railcar.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
+NGRAMS = "ngrams"
 MAX_WORDS = 20_000
 MAX_LENGTH = 512
 MAX_CATEGORIES = 1000
@@ -35,13 +37,14 @@ _SMALL = 1000
 _BATCH = 8192
 
 
-def encode_dataset(dataset: Dataset, known: Features | None = None) -> Dataset:
+def encode_dataset(dataset: Dataset, known: Features | None = None, *, form: str = "words") -> Dataset:
     """`dataset` with inputs for the network: by the encoding that is `known`, that of a run which is measured or begun
-    from, else by one that is fitted on the training split. TensorFlow must be importable. Raises `DataError`."""
+    from, else by one that is fitted on the training split; texts then become "words" or "ngrams", as `form` says.
+    TensorFlow must be importable. Raises `DataError`."""
     if dataset.features.kind == "image":
         return dataset
     if known is None:
-        features = _fit(dataset)
+        features = _fit(dataset, form)
     else:
         features = replace(
             dataset.features, input_shape=known.input_shape, encoding=known.encoding, target=known.target
@@ -104,14 +107,14 @@ def to_tensors(frame: pl.DataFrame, kind: str, encoding: Mapping[str, Any]) -> A
     return {keys[name]: tf.constant(values, types[name]) for name, values in arrays.items()}
 
 
-def _fit(dataset: Dataset) -> Features:
+def _fit(dataset: Dataset, form: str) -> Features:
     train = dataset.splits["train"]
     if train.raw is None:
         raise DataError(f"{dataset.source}: no texts or rows to train on", hint="give the same kind of data")
     features = dataset.features
     known = dict(features.encoding or {})
     if features.kind == "text":
-        encoding = {**known, **_fit_texts(train)}
+        encoding = {**known, **(_fit_ngrams(train) if form == NGRAMS else _fit_texts(train))}
         shape = (encoding["length"],)
     else:
         encoding = {**known, "columns": [_fit_column(train, dict(one)) for one in known["columns"]]}
@@ -130,6 +133,14 @@ def _take(split: Split, name: str, start: int = 0, stop: int | None = None) -> p
     if split.raw is None:
         raise DataError(f"the {split.name} split has no texts or rows", hint="give the same kind of data")
     return split.raw[name].gather(pl.Series(split.rows[start:stop]))
+
+
+def _fit_ngrams(train: Split) -> dict[str, Any]:
+    least = 1 if len(train) < _SMALL else _LEAST
+    found = fit_ngrams(_take(train, "text").to_list(), least=least)
+    if not found["vocabulary"]:
+        raise DataError("the texts of the training split have no words", hint="name the column of the texts")
+    return {"form": NGRAMS, **found}
 
 
 def _fit_texts(train: Split) -> dict[str, Any]:

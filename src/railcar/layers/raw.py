@@ -10,17 +10,20 @@ from typing import Any
 
 import keras
 
+from railcar.layers.ngrams import build_ngram_encoder
 from railcar.layers.tables import EncodeColumns, name_inputs
 from railcar.layers.texts import build_text_encoder
 
 NETWORK = "network"
 TEXT = "text"
+NGRAMS = "ngrams"
+"""The form of texts as numbers of n-grams; else they are numbers of words."""
 
 
 def build_encoder(kind: str, encoding: Mapping[str, Any]) -> keras.layers.Layer:
     """The layer from raw inputs to what the network takes, for "text" and "table"."""
     if kind == "text":
-        return build_text_encoder(encoding)
+        return (build_ngram_encoder if encoding.get("form") == NGRAMS else build_text_encoder)(encoding)
     return EncodeColumns(encoding["columns"], name="encode")
 
 

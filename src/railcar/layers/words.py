@@ -1,4 +1,4 @@
-"""Vectors of words -> one of the whole text."""
+"""Vectors of words -> ones that know their place, or one of the whole text."""
 
 from __future__ import annotations
 
@@ -22,3 +22,22 @@ class AverageWords(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> keras.KerasTensor:
         vectors = inputs[0]
         return keras.KerasTensor((vectors.shape[0], vectors.shape[2]), dtype=self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable("railcar")
+class AddPositions(keras.layers.Layer):
+    """[n, words, width] -> the same, with a learnt vector for each place added."""
+
+    def __init__(self, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def build(self, input_shape: Any) -> None:
+        start: Any = keras.initializers.RandomUniform(-0.05, 0.05, seed=self.seed)
+        self.places = self.add_weight(name="places", shape=tuple(input_shape[1:]), initializer=start)
+
+    def call(self, vectors: Any) -> Any:
+        return vectors + tf.cast(tf.convert_to_tensor(self.places), vectors.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "seed": self.seed}

@@ -106,9 +106,9 @@ class Model(Node):
     name: str = "cnn"
     """Which network: `railcar recipe list --models`."""
     filters: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64)
-    """Output channels of each convolution, one number a block."""
+    """Output channels of each convolution, one number a block; of `textcnn` one a number of words in a row."""
     kernel_size: Count = 3
-    """Height and width of the convolutions' kernels, in pixels."""
+    """Height and width of the convolutions' kernels, in pixels; of `textcnn` the fewest words in a row."""
     strides: Count = 1
     """Step of the convolutions, in pixels."""
     padding: Literal["same", "valid"] = "same"
@@ -125,10 +125,23 @@ class Model(Node):
     """Reduce the last feature map to one value a channel, in place of flattening it."""
     embedding: Count | None = None
     """For texts and tables: width of the vectors that stand for words (64 when absent) or categories (8)."""
+    cell: Literal["simple", "gru", "lstm"] = "gru"
+    """What `rnn` reads with: SimpleRNN, GRU or LSTM."""
+    units: Count = 64
+    """Width of the state of `rnn`."""
+    bidirectional: bool = False
+    """Let `rnn` read from the end, too."""
+    heads: Count = 4
+    """Attention heads of `transformer`, among which `embedding` is split evenly."""
+    blocks: Count = 2
+    """Blocks of `transformer`."""
+    members: Count = 32
+    """Networks that answer together in `tabm`."""
     dense: tuple[Count, ...] = ()
-    """Widths of the hidden dense layers before the output."""
+    """Widths of the hidden dense layers before the output; of `tabm` 128 and 128 when there are none."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of units dropped before the output, in training; in `mlp` and `bag_of_words` after each dense layer."""
+    """Share of units dropped before the output, in training; in networks for texts and tables after each dense layer,
+    and in `transformer` after each part of a block."""
     initializer: Literal["glorot_uniform", "he_normal", "truncated_normal"] = "glorot_uniform"
     """How weights start; `truncated_normal` has a standard deviation of `initializer_std`."""
     initializer_std: Annotated[float, Field(gt=0)] = 0.1

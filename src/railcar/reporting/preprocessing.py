@@ -13,6 +13,7 @@ from typing import Any
 from railcar.data.types import Features
 from railcar.recipe.schema import Recipe
 
+_NGRAMS = "ngrams"
 _MAX_NAMED = 8
 _MAX_WORDS = 6
 _FIT_VERBS = {"stretch": "resized", "crop": "cropped and resized", "pad": "padded with black and resized"}
@@ -64,6 +65,8 @@ def describe_preprocessing(features: Features, recipe: Recipe, layers: Sequence[
     if features.kind == "image":
         return _describe_image(features, recipe, last)
     encoding = features.encoding or {}
+    if encoding.get("form") == _NGRAMS:
+        return _describe_ngrams(encoding, last)
     if features.kind == "text":
         return _describe_text(encoding, layers, last)
     return _describe_table(features, encoding, layers, last)
@@ -77,6 +80,10 @@ def list_lines(features: Features, recipe: Recipe) -> list[str]:
         resized = f"{_FIT_VERBS[recipe.data.fit]} to {height}x{width}"
         lines = [f"decoded to {_color(features)}, {resized}, {_describe_scale(features, recipe)}"]
         return [*lines, f"in training {'; '.join(changes)}"] if changes else lines
+    if encoding.get("form") == _NGRAMS:
+        n_words, n_characters = _count_ngrams(encoding["vocabulary"])
+        known = f"{n_words:,} words and pairs, {n_characters:,} parts of words known from the training texts"
+        return [f"lower case, split into words; {known}, the first {encoding['length']:,} that a text has are read"]
     if features.kind == "text":
         known = f"{len(encoding['vocabulary']):,} words known from the training texts"
         return [f"lower case, split into words; {known}, the first {encoding['length']} of a text are read"]
@@ -169,6 +176,39 @@ def _list_changes(recipe: Recipe) -> list[str]:
         f"a square of {node.cutout:.3g} of the side cut out": node.cutout,
     }
     return [words for words, is_on in changes.items() if is_on]
+
+
+def _count_ngrams(vocabulary: Sequence[str]) -> tuple[int, int]:
+    """Of words and pairs, and of parts of words."""
+    from railcar.layers.ngrams import count_words
+
+    n_words = count_words(vocabulary)
+    return n_words, len(vocabulary) - n_words
+
+
+def _describe_ngrams(encoding: Mapping[str, Any], last: tuple[Step, ...]) -> Preprocessing:
+    from railcar.layers.ngrams import CHARACTERS
+
+    ngrams, length = encoding["vocabulary"], encoding["length"]
+    n_words, n_characters = _count_ngrams(ngrams)
+    fewest, most = CHARACTERS
+    column = next((one["name"] for one in encoding.get("columns", ())), "text")
+    steps = (
+        Step("standardise", ("lower case, HTML tags taken out; letters, digits and apostrophes stay",)),
+        Step("split", (f"words, pairs of words, and {fewest} to {most} characters in a row",), "string [n-grams]"),
+        Step(
+            "look up",
+            (
+                f"{n_words:,} words and pairs: {_list(ngrams[:n_words], _MAX_WORDS)}",
+                f"{n_characters:,} parts of words: {_list(ngrams[n_words:], _MAX_WORDS)}",
+                "each once; any other is left out",
+            ),
+        ),
+        Step("cut or fill", (f"to {length:,} of them, words first; 0 where a text has fewer",), f"int32 [{length}]"),
+        Step("weigh", ("by rarity in the training texts, words and parts of words alike",), f"float32 [{length}]"),
+    )
+    given = Step("a text", (f"of the column {column!r}, or any string",), "string")
+    return Preprocessing("What becomes of a text", given, (*steps, *last))
 
 
 def _describe_text(

@@ -118,7 +118,22 @@ def build_comparison(label_smoothing: float, unit: float | None, class_weights: 
         errors = outputs[:, 0] - labels
         return tf.square(errors), tf.abs(errors) * unit
 
-    return compare_classes if unit is None else compare_numbers
+    return _for_each_member(compare_classes if unit is None else compare_numbers, is_number=unit is not None)
+
+
+def _for_each_member(compare: Compare, *, is_number: bool) -> Compare:
+    """Where a network of several gives outputs [batch, members, n_outputs] each member has a loss of its own, of which
+    the mean counts; hits are those of their mean answer."""
+
+    def compare_all(labels: Any, outputs: Any) -> tuple[Any, Any]:
+        if len(outputs.shape) == 2:
+            return compare(labels, outputs)
+        n_members = outputs.shape[1]
+        losses, _ = compare(tf.repeat(labels, n_members), tf.reshape(outputs, (-1, outputs.shape[2])))
+        together = tf.reduce_mean(outputs if is_number else tf.nn.softmax(outputs), axis=1)
+        return tf.reduce_mean(tf.reshape(losses, (-1, n_members)), axis=1), compare(labels, together)[1]
+
+    return compare_all
 
 
 def _build_learning(

@@ -12,30 +12,35 @@ from railcar.data.selection import Selection
 from railcar.data.types import Dataset, Features, PixelRoom, ReadOptions
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
+from railcar.registry import MODELS
 from railcar.storage.columns import Column
 from railcar.storage.local import cache_dir
 from railcar.training import hardware
 from railcar.training.progress import Reporter
 from railcar.training.tensorflow import await_import, begin_import, import_tensorflow
-from railcar.workflows.inputs import ARRAYS, Arrays
+from railcar.workflows.inputs import ARRAYS, Arrays, Input, settle_recipe
 
 
-def open_data(
-    recipe: Recipe, arrays: Arrays | None, reporter: Reporter, *, features: Features | None = None
-) -> Dataset:
-    """The recipe's data, prepared, split, and as the network takes it: by what the run knew that it begins from, its
-    `features`, else by what is found in the training split. TensorFlow is imported for texts and rows. Raises
+def open_data(given: Input, reporter: Reporter, *, features: Features | None = None) -> Dataset:
+    """The data of what is `given`, prepared, split, and as its network takes it: by what the run knew that it begins
+    from, its `features`, else by what is found in the training split. TensorFlow is imported for texts and rows. Raises
     `NotFound` and `DataError`.
 
     Where reading takes so long that it tells how far it is, TensorFlow is imported meanwhile.
     """
     try:
         dataset = read_data(
-            recipe, arrays, reporter, known=list_columns(features), may_stream=True, meanwhile=begin_import
+            given.recipe,
+            given.arrays,
+            reporter,
+            known=list_columns(features),
+            may_stream=True,
+            meanwhile=begin_import,
         )
     finally:
         await_import()  # what comes next, an error most of all, would be told to nobody
-    return encode(dataset, features, reporter)
+    name = settle_recipe(given, dataset)[0].model.name
+    return encode(dataset, features, reporter, form=MODELS[name].form if name in MODELS else "words")
 
 
 def list_columns(features: Features | None) -> tuple[Column, ...]:
@@ -44,8 +49,8 @@ def list_columns(features: Features | None) -> tuple[Column, ...]:
     return tuple(Column(one["name"], one["type"], form=one["form"]) for one in found)
 
 
-def encode(dataset: Dataset, features: Features | None, reporter: Reporter) -> Dataset:
-    """`dataset` as the network takes it."""
+def encode(dataset: Dataset, features: Features | None, reporter: Reporter, *, form: str = "words") -> Dataset:
+    """`dataset` as a network takes it that takes texts as `form`, "words" or "ngrams"; that of `features` counts."""
     if dataset.features.kind == "image":
         return dataset
     from railcar.data.encode import encode_dataset
@@ -53,7 +58,7 @@ def encode(dataset: Dataset, features: Features | None, reporter: Reporter) -> D
     with reporter.working("loading TensorFlow"):
         import_tensorflow(needed_for="texts and tables")
     with reporter.working("encoding"):
-        return encode_dataset(dataset, features)
+        return encode_dataset(dataset, features, form=form)
 
 
 def read_data(

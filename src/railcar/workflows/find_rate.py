@@ -61,7 +61,7 @@ def find_learning_rate(
     from railcar.workflows.data import open_data
 
     with closing(look.reporter()) as reporter, quiet_stderr():
-        dataset = open_data(given.recipe, given.arrays, reporter)
+        dataset = open_data(given, reporter)
         with reporter.working("loading TensorFlow"):
             job = prepare_job(_on_one_device(given), dataset, None)
         found = _sweep(job, reporter)
@@ -92,14 +92,14 @@ def _sweep(job: Job, reporter: Reporter) -> Found | None:
     from railcar.training.augment import build_augment, read_augmentation
     from railcar.training.compiled import compile_steps
     from railcar.training.find_rate import Sweep, has_diverged, read_rate
-    from railcar.workflows.parts import build_optimizer_for, set_whitening
+    from railcar.workflows.parts import build_optimizer_for, set_start
 
     n_steps = round(_STEPS_PER_DECADE * np.log10(_LAST / _FIRST))
     node = job.recipe.training
     sweep = Sweep(first=_FIRST, last=_LAST, n_steps=n_steps, peak=node.optimizer.learning_rate)
     features = job.dataset.features
     augmentation = read_augmentation(job.recipe, features.image_shape) if features.kind == "image" else None
-    set_whitening(job)
+    set_start(job)
     steps = compile_steps(
         job.model,
         build_optimizer_for(job, sweep),

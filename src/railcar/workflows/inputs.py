@@ -20,14 +20,16 @@ from railcar.recipe.schema import Recipe
 from railcar.registry import DATASETS, MODELS
 from railcar.storage.address import is_remote, parse
 from railcar.storage.local import expand_home
+from railcar.workflows.habits import find_habit
 
 if TYPE_CHECKING:
-    from railcar.data.types import Features
+    from railcar.data.types import Dataset, Features
     from railcar.runs.place import RunsPlace
 
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
 ARRAYS = "arrays"
+DEFAULT_MODELS = {"text": "bag_of_ngrams", "table": "tabm"}
 
 
 @dataclass(frozen=True)
@@ -211,36 +213,31 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
 
 
 def _choose_for_rows(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
-    """Small networks, which learn texts and tables in seconds: many passes over few rows, few over many."""
+    """A network that learns texts or tables in seconds, or the one that was asked for, trained as it is used to."""
     from railcar.data.types import FOLDER
 
-    is_text = features.kind == "text"
-    batch_size = 16 if n_train < 500 else 64 if n_train < 5000 else 256
-    most_epochs, rows = (12, 200_000) if is_text else (60, 400_000)
-    epochs = min(max(round(rows / max(n_train, 1)), 4), most_epochs)
+    default = DEFAULT_MODELS[features.kind]
     own = asked.training.model_fields_set
-    own_batch_size = asked.training.batch_size if "batch_size" in own else batch_size
-    n_steps = asked.training.steps or max(1, round(n_train / own_batch_size * (asked.training.epochs or epochs)))
-    optimizer = {
-        "name": "adamw",
-        "learning_rate": 5e-3 if is_text else 2e-3,
-        "schedule": "cosine",
-        "warmup_steps": min(n_steps // 10, 500),
-        "weight_decay": 0.01,
-    }
+    name = asked.model.name if "name" in asked.model.model_fields_set else default
+    if name not in MODELS or MODELS[name].kind != features.kind:
+        name = default  # what was asked for is refused later, in words
+    habit = find_habit(name, n_train)
+    epochs = habit.epochs(n_train)
+    batch_size = asked.training.batch_size if "batch_size" in own else habit.batch_size
+    n_steps = asked.training.steps or max(1, round(n_train / batch_size * (asked.training.epochs or epochs)))
+    optimizer = {**habit.optimizer, "warmup_steps": min(n_steps // 10, 500)}
     settings = {
-        "model": {"name": "bag_of_words", "dropout": 0.5}
-        if is_text
-        else {"name": "mlp", "dense": [128, 64], "dropout": 0.2},
-        "training": {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "best": "val_loss"},
+        "model": {"name": name, **habit.model},
+        "training": {"epochs": epochs, "batch_size": habit.batch_size, "optimizer": optimizer, "best": "val_loss"},
         "data": {"kind": features.kind, "task": features.task},
     }
     if asked.data.label is None and label != FOLDER:
         settings["data"]["label"] = label
     reasons = {
-        "model.name": f"{features.kind} data: {MODELS[settings['model']['name']].summary}",
+        "model.name": f"{features.kind} data: {MODELS[name].summary}",
         "training.batch_size": f"{n_train:,} training {features.noun}",
-        "training.epochs": f"about {rows:,} {features.noun} in all, at least 4 and at most {most_epochs} passes",
+        "training.epochs": habit.explain_epochs(features.noun),
+        **habit.reasons,
     }
     return Chosen(settings, reasons)
 
@@ -286,6 +283,28 @@ def _choose_for_images(asked: Recipe, *, image_shape: tuple[int, int, int], n_tr
         "training.epochs": f"about 60,000 images in all, at least 6 and at most 40 passes, over {n_train:,}",
     }
     return Chosen(settings, reasons)
+
+
+def settle_recipe(given: Input, dataset: Dataset) -> tuple[Recipe, dict[str, str]]:
+    """The whole recipe for this data, and the reasons of what was chosen; what was given as one is left as it is.
+    `dataset` need not be encoded."""
+    if given.is_complete:
+        return given.recipe, {}
+    n_train = len(dataset.splits["train"])
+    chosen = choose_defaults(given.recipe, dataset.features, label=dataset.label, n_train=n_train)
+    recipe = complete_recipe(given, chosen)
+    reasons = {key: reason for key, reason in chosen.reasons.items() if look_up(recipe, key) == chosen.value(key)}
+    if given.taken:
+        reasons["model.filters"] = f"as in {given.taken_from}"
+    return recipe, reasons
+
+
+def look_up(recipe: Recipe, key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = recipe
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def complete_recipe(given: Input, chosen: Chosen) -> Recipe:

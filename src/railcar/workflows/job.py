@@ -20,7 +20,7 @@ from railcar.registry import DATASETS, MODELS, check_installed
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.training.schedule import StepPlan, build_plan
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
-from railcar.workflows.inputs import Input, choose_defaults, complete_recipe
+from railcar.workflows.inputs import Input, look_up, settle_recipe
 
 if TYPE_CHECKING:
     from railcar.data.types import Dataset, Features
@@ -67,14 +67,8 @@ def prepare_job(
     `replicas` are those of a cluster that was joined, where `before_model` is called when all else is settled; `modes`
     are the chief's precision and compile mode.
     """
-    recipe, reasons = given.recipe, {}
-    n_train, inputs = len(dataset.splits["train"]), dataset.splits["train"].inputs
-    if not given.is_complete:
-        chosen = choose_defaults(given.recipe, dataset.features, label=dataset.label, n_train=n_train)
-        recipe = complete_recipe(given, chosen)
-        reasons = {key: reason for key, reason in chosen.reasons.items() if look_up(recipe, key) == chosen.value(key)}
-        if given.taken:
-            reasons["model.filters"] = f"as in {given.taken_from}"
+    recipe, reasons = settle_recipe(given, dataset)
+    inputs = dataset.splits["train"].inputs
     recipe = with_absolute_sources(recipe)
     plan = _build_plan(recipe, dataset)
     _check_recipe(recipe, dataset, plan)
@@ -273,14 +267,6 @@ def with_absolute_sources(recipe: Recipe) -> Recipe:
         if isinstance(value, str) and value not in DATASETS and Path(value).expanduser().exists():
             update[key] = str(Path(value).expanduser().absolute())
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=update)}) if update else recipe
-
-
-def look_up(recipe: Recipe, key: str) -> Any:
-    """The value of a dotted key."""
-    value: Any = recipe
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:

@@ -1,4 +1,5 @@
-"""The parts of a training that follow from a job: learning-rate schedule, optimizer, averages, whitening."""
+"""The parts of a training that follow from a job: learning-rate schedule, optimizer, averages, and what is
+set before the first step."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from railcar.data.types import Split
+from railcar.layers.ngrams import WeighNgrams
 from railcar.models.airbench import adapt_whitening
 from railcar.runs.run_dir import RunDir
 from railcar.training.average import WeightAverage
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from railcar.training.summaries import Summaries
 
 _N_WHITENING = 5000
+_BLOCK = 8192
 
 
 def build_schedule(job: Job) -> Schedule:
@@ -34,12 +37,17 @@ def build_optimizer_for(job: Job, schedule: Any) -> Any:
     return build_optimizer(settings.pop("name"), schedule, model=job.model, scale_loss=scale_loss, **settings)
 
 
-def set_whitening(job: Job) -> None:
-    """Set what a network takes from the statistics of training images, if it takes anything."""
-    if job.dataset.features.kind != "image":
-        return
+def set_start(job: Job) -> None:
+    """Set what a network takes from the statistics of training examples, if it takes anything."""
     split = job.dataset.splits["train"]
-    adapt_whitening(job.model, lambda: split.inputs[split.rows[:_N_WHITENING]])
+    if job.dataset.features.kind == "image":
+        adapt_whitening(job.model, lambda: split.inputs[split.rows[:_N_WHITENING]])
+    for layer in job.model.layers:
+        if isinstance(layer, WeighNgrams):
+            layer.adapt(
+                (split.inputs[split.rows[start : start + _BLOCK]], split.label_array()[start : start + _BLOCK])
+                for start in range(0, len(split), _BLOCK)
+            )
 
 
 def build_training(

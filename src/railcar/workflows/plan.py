@@ -30,7 +30,7 @@ def plan(
     from railcar.workflows.data import open_data
 
     with closing(look.reporter()) as reporter, quiet_stderr():
-        dataset = open_data(given.recipe, given.arrays, reporter)
+        dataset = open_data(given, reporter)
         with reporter.working("loading TensorFlow"):
             job = prepare_job(given, dataset, None)
         say_what(job, None, reporter)

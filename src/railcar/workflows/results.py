@@ -21,7 +21,8 @@ from railcar.data.types import Dataset, Features, Split
 from railcar.evaluation.evaluate import Evaluator
 from railcar.evaluation.metrics import describe, describe_regression, in_unit, softmax
 from railcar.layers.images import average_views
-from railcar.layers.raw import NETWORK, take_raw
+from railcar.layers.ngrams import count_words
+from railcar.layers.raw import NETWORK, NGRAMS, take_raw
 from railcar.layers.tables import EncodeColumns
 from railcar.layers.texts import FIRST_WORD
 from railcar.models.build import build_model, choose_scale, scale_numbers
@@ -43,6 +44,10 @@ def build_from_recipe(recipe: Recipe, features: Features, *, precision: str) -> 
 def _describe_for_network(recipe: Recipe, features: Features) -> dict[str, Any]:
     """What the builder of a network of this kind asks of the data."""
     encoding = features.encoding or {}
+    if encoding.get("form") == NGRAMS:
+        vocabulary = encoding["vocabulary"]
+        sizes = {"n_ngrams": len(vocabulary), "n_words": count_words(vocabulary)}
+        return {"length": encoding["length"], **sizes, "n_outputs": features.n_outputs}
     if features.kind == "text":
         n_words = len(encoding["vocabulary"]) + FIRST_WORD
         return {"length": encoding["length"], "n_words": n_words, "n_outputs": features.n_outputs}

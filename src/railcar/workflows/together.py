@@ -129,14 +129,13 @@ def _prepare_as_told(told: dict[str, Any], start: Start, replicas: Replicas, rep
             own = {key: getattr(given.recipe.data, key) for key in _SOURCES}
             update = {key: value for key, value in own.items() if isinstance(value, str)}
             recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=update)})
-        dataset = open_data(recipe, given.arrays if given else None, reporter)
+        whole = Input(recipe, is_complete=True, arrays=given.arrays if given else None)
+        dataset = open_data(whole, reporter)
         if dataset.fingerprint != told["fingerprint"]:
             raise DataError(
                 f"the data at {dataset.source} is not what the chief has", hint="give every worker the same data"
             )
-        return prepare_job(
-            Input(recipe, is_complete=True), dataset, None, replicas=replicas, modes=told["modes"], before_model=meet
-        )
+        return prepare_job(whole, dataset, None, replicas=replicas, modes=told["modes"], before_model=meet)
     except RailcarError as error:
         if not has_met:
             replicas.all_well(error)

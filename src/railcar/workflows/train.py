@@ -180,7 +180,7 @@ def _prepare(
         with closing(look.reporter()) as reporter, quiet_stderr():
             # another run's weights count for the words and columns that it knew
             known = origin.features if origin and origin.features.kind != "image" else None
-            dataset = open_data(given.recipe, given.arrays, reporter, features=known)
+            dataset = open_data(given, reporter, features=known)
         if stopped is not None:
             check_same_data(stopped.run, dataset)
         with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
@@ -288,13 +288,13 @@ def train_steps(
     with quiet_stderr(run.log_path):
         from railcar.evaluation.evaluate import Evaluator
         from railcar.training.loop import run_training
-        from railcar.workflows.parts import build_training, set_whitening
+        from railcar.workflows.parts import build_training, set_start
         from railcar.workflows.results import for_inference
 
         say_what(job, run, reporter)
         checkpoint = stopped.checkpoint if stopped else None
         if checkpoint is None and job.weights is None:
-            set_whitening(job)
+            set_start(job)
         if stopped:
             reporter.say(f"going on after step {stopped.step:,}")
             if line := say_new_rate(stopped, job.recipe.training.optimizer, job.plan.n_steps):

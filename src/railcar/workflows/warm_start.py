@@ -91,7 +91,9 @@ def carry_over(origin: Origin, model: Any, class_names: tuple[str, ...]) -> str:
     before = origin.features.class_names
     for index, variable in enumerate(variables):
         there = weights[index] if index < len(weights) else None
-        shape, last = tuple(variable.shape), (len(before),) if id(variable) in outputs else ()
+        shape = tuple(variable.shape)
+        is_by_class = id(variable) in outputs and shape[-1] == len(class_names)
+        last = (len(before),) if is_by_class else ()
         wanted = shape[: len(shape) - len(last)] + last
         if there is None or there[0] != variable.name or there[1].shape != wanted:
             raise _differ(origin, variable.path, shape, there)

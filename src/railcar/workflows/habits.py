@@ -1,0 +1,102 @@
+"""How a network is trained where nobody says: its settings, and batch size, length and optimizer by the size of the
+data, each with a reason.
+
+Owns these habits, found by measuring (`docs/concepts/models.md`). Knows nothing of where data comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Habit:
+    """`model` are settings of the network, without its name; `passes` says how many examples are shown in all, at least
+    and at most how many times each."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    batch_size: int
+    n_shown: int
+    passes: tuple[int, int]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def epochs(self, n_train: int) -> int:
+        fewest, most = self.passes
+        return min(max(round(self.n_shown / max(n_train, 1)), fewest), most)
+
+    def explain_epochs(self, noun: str) -> str:
+        fewest, most = self.passes
+        return f"about {self.n_shown:,} {noun} in all, at least {fewest} and at most {most} passes"
+
+
+def find_habit(name: str, n_train: int) -> Habit:
+    """Of a network for texts or tables, trained on `n_train` examples."""
+    return _HABITS[name](n_train)
+
+
+def _choose_batch(n_train: int, *, most: int = 256) -> int:
+    """Small data has small batches, so that there are steps enough; never more than half of it."""
+    batch_size = 16 if n_train < 500 else 64 if n_train < 5000 else 256
+    return max(1, min(batch_size, most, n_train // 2))
+
+
+def _adamw(rate: float, decay: float = 0.01) -> dict[str, Any]:
+    return {"name": "adamw", "learning_rate": rate, "schedule": "cosine", "weight_decay": decay}
+
+
+def _bag_of_ngrams(n_train: int) -> Habit:
+    """A convex loss: the step is as long as it can be, and the decay that of logistic regression with C = 2 (beside a
+    momentum of 0.9, which makes steps ten times as long, and with two outputs where that has one)."""
+    decay = round(min(max(5 / max(n_train, 1), 1e-5), 0.05), 6)
+    optimizer = {"name": "sgd", "learning_rate": 1.0, "schedule": "cosine", "weight_decay": decay}
+    reason = f"5 over {n_train:,} texts: that of logistic regression with C = 2"
+    batch_size = _choose_batch(n_train, most=64)
+    return Habit({}, optimizer, batch_size, 70_000, (2, 40), {"training.optimizer.weight_decay": reason})
+
+
+def _bag_of_words(n_train: int) -> Habit:
+    return Habit({"dropout": 0.5}, _adamw(5e-3), _choose_batch(n_train), 60_000, (2, 12))
+
+
+def _rnn(n_train: int) -> Habit:
+    model = {"embedding": 64, "cell": "gru", "units": 64, "bidirectional": True, "dropout": 0.5}
+    return Habit(model, _adamw(2e-3), _choose_batch(n_train, most=64), 25_000, (2, 12))
+
+
+def _textcnn(n_train: int) -> Habit:
+    model = {"embedding": 64, "filters": [64, 64, 64], "dropout": 0.5}
+    return Habit(model, _adamw(1e-3), _choose_batch(n_train, most=64), 33_000, (2, 12))
+
+
+def _transformer(n_train: int) -> Habit:
+    model = {"embedding": 64, "heads": 4, "blocks": 2, "dropout": 0.3}
+    return Habit(model, _adamw(1e-3), _choose_batch(n_train, most=64), 25_000, (2, 12))
+
+
+def _linear(n_train: int) -> Habit:
+    return Habit({}, _adamw(1e-2), _choose_batch(n_train), 400_000, (4, 60))
+
+
+def _mlp(n_train: int) -> Habit:
+    return Habit({"dense": [128, 64], "dropout": 0.2}, _adamw(2e-3), _choose_batch(n_train), 400_000, (4, 60))
+
+
+def _tabm(n_train: int) -> Habit:
+    """Longer on small data only: on a thousand rows 40 passes are half a point worse than 20."""
+    model = {"dense": [128, 128], "dropout": 0.2, "members": 32}
+    return Habit(model, _adamw(2e-3), _choose_batch(n_train), 400_000, (4, 40 if n_train < 500 else 20))
+
+
+_HABITS: dict[str, Callable[[int], Habit]] = {
+    "bag_of_ngrams": _bag_of_ngrams,
+    "bag_of_words": _bag_of_words,
+    "rnn": _rnn,
+    "textcnn": _textcnn,
+    "transformer": _transformer,
+    "linear": _linear,
+    "mlp": _mlp,
+    "tabm": _tabm,
+}
