@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,5 +67,5 @@ def test_a_saved_model_of_members_answers_as_before(tmp_path: Path):
     model = _model(2)
     rows = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded: Any = keras.saving.load_model(tmp_path / "model.keras")
     assert np.array_equal(np.asarray(model(rows)), np.asarray(loaded(rows)))

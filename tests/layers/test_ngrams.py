@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,6 +53,10 @@ def test_texts_without_words_have_no_vocabulary():
     assert fit_ngrams(["...", ""], least=1) == {"vocabulary": [], "length": 0}
 
 
+def _load(path: Path) -> Any:
+    return keras.saving.load_model(path)
+
+
 def _adapted() -> tuple[WeighNgrams, np.ndarray, np.ndarray]:
     numbers = np.array([[1, 3, 0], [1, 3, 0], [2, 4, 0], [2, 1, 4]], np.int32)
     labels = np.array([0, 0, 1, 1], np.int32)
@@ -89,10 +94,10 @@ def test_a_saved_model_of_ngrams_answers_raw_texts_as_before(tmp_path: Path):
     model = keras.Model(texts, layer(EncodeNgrams(vocabulary, 4, name="encode")(texts)))
     layer.adapt([(np.array([[1, 3], [2, 0]], np.int32), np.array([0, 1], np.int32))])
     raw = tf.constant(["good, goat", "bad", ""])
-    before = model.predict(raw, verbose=0)
+    before = model.predict(raw, verbose="0")
     model.save(tmp_path / "model.keras")
 
-    after = keras.saving.load_model(tmp_path / "model.keras").predict(raw, verbose=0)
+    after = _load(tmp_path / "model.keras").predict(raw, verbose="0")
 
     assert before[0].argmax() == 0
     assert np.array_equal(before, after)

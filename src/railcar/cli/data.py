@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import common_options, set_option
+from railcar.cli.options import Duration, common_options, set_option
 from railcar.cli.text import format_age, format_duration, format_size, format_table
 from railcar.errors import RailcarError, UsageError
 from railcar.registry import DATASETS
@@ -22,7 +21,6 @@ from railcar.storage.local import cache_dir, write_atomic
 if TYPE_CHECKING:
     from railcar.workflows.check import Checked
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 label_option = click.option("--label", metavar="COLUMN", help="The column of the labels, for files of rows.")
 
 
@@ -198,13 +196,13 @@ def list_command(console: Console) -> None:
 
 
 @cache_group.command("clear")
-@click.option("--older-than", metavar="AGE", help="Only what was not used for so long: 30d, 12h, 2w.")
+@click.option("--older-than", type=Duration(), metavar="AGE", help="Only what was not used for so long: 30d, 12h, 2w.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common_options(json=True)
-def clear_command(older_than: str | None, yes: bool, console: Console) -> None:
+def clear_command(older_than: float | None, yes: bool, console: Console) -> None:
     """Remove entries; what is in use or being built stays. Says what it freed."""
     entries = list_entries()
-    chosen = choose_entries(entries, older_than_s=_parse_age(older_than) if older_than else 0.0)
+    chosen = choose_entries(entries, older_than_s=older_than or 0.0)
     if chosen and not yes:
         _ask(chosen)
     freed = {one.path: remove_entry(one) for one in chosen}
@@ -232,14 +230,6 @@ def _ask(chosen: Sequence[CacheEntry]) -> None:
     size = format_size(sum(one.n_bytes for one in chosen))
     if not click.confirm(f"Remove {_count(len(chosen))} ({size})?", default=False, err=True):
         raise RailcarError("nothing was removed", hint="answer y to remove")
-
-
-def _parse_age(text: str) -> float:
-    """Seconds of "30d", "12h", "2w"."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
-    if match is None:
-        raise UsageError(f"--older-than: {text!r} is no age", hint="write a number and a unit: 30d, 12h, 2w")
-    return float(match[1]) * _UNITS_S[match[2]]
 
 
 def _entry_table(entries: Sequence[CacheEntry]) -> str:

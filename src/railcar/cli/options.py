@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +20,10 @@ from typing import Any, TypeVar
 import click
 
 from railcar.cli.console import Console, wants_color
+from railcar.errors import UsageError
 from railcar.storage.address import is_remote
 
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -29,6 +32,24 @@ class _RunsDir(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if isinstance(value, str) and is_remote(value) else super().convert(value, param, ctx)
+
+
+class Duration(click.ParamType):
+    """Seconds, written as 90s, 10m, 1h30m, 12h, 30d or 2w."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhdw])+", value.replace(" ", "").lower())
+        if parts is None:
+            raise UsageError(
+                f"{param.opts[0] if param else 'time'}: {value!r} is no time",
+                hint="write numbers and units: 90s, 10m, 1h30m, 30d, 12h, 2w",
+            )
+        found = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", parts[0])
+        return sum(float(number) * _UNITS_S[unit] for number, unit in found)
 
 
 runs_dir_option = click.option(

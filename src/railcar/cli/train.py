@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import common_options, runs_dir_option, set_option
+from railcar.cli.options import Duration, common_options, runs_dir_option, set_option
 from railcar.errors import UsageError
 from railcar.registry import MODELS
 
@@ -33,6 +33,13 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     help="With --resume: the computer that last trained this run in a bucket is dead; do not wait until it is known.",
 )
 @click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
+@click.option(
+    "--time",
+    "time_s",
+    type=Duration(),
+    metavar="TIME",
+    help="How long all may take: 90s, 10m, 1h30m. As many steps are made as fit.",
+)
 @click.option("--dry-run", is_flag=True, help="Read the data, show all choices and the full recipe, and end.")
 @click.option("--find-lr", is_flag=True, help="Try learning rates in a short training, say which to take, and end.")
 @click.option(
@@ -52,6 +59,7 @@ def command(
     resume: str | None,
     take_over: bool,
     from_run: str | None,
+    time_s: float | None,
     dry_run: bool,
     find_lr: bool,
     workers: int,
@@ -73,6 +81,8 @@ def command(
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
+    if time_s is not None and (dry_run or find_lr):
+        raise UsageError("--time is for a training", hint="leave it out with --dry-run and --find-lr")
     if dry_run:
         _show_plan(given, is_new, look, console)
         return
@@ -89,6 +99,7 @@ def command(
         resume=False if resume is None else resume or True,
         take_over=take_over,
         from_run=from_run,
+        time_s=time_s,
         workers=workers,
         runs_dir=runs_dir,
         **look,

@@ -88,30 +88,14 @@ def _on_one_device(given: Input) -> Input:
 def _sweep(job: Job, reporter: Reporter) -> Found | None:
     import numpy as np
 
-    from railcar.data.pipeline import DTYPES, Batches
-    from railcar.training.augment import build_augment, read_augmentation
-    from railcar.training.compiled import compile_steps
     from railcar.training.find_rate import Sweep, has_diverged, read_rate
-    from railcar.workflows.parts import build_optimizer_for, set_start
+    from railcar.workflows.parts import build_trial
 
     n_steps = round(_STEPS_PER_DECADE * np.log10(_LAST / _FIRST))
     node = job.recipe.training
     sweep = Sweep(first=_FIRST, last=_LAST, n_steps=n_steps, peak=node.optimizer.learning_rate)
     features = job.dataset.features
-    augmentation = read_augmentation(job.recipe, features.image_shape) if features.kind == "image" else None
-    set_start(job)
-    steps = compile_steps(
-        job.model,
-        build_optimizer_for(job, sweep),
-        batch_shape=(node.batch_size, *features.input_shape),
-        dtype=DTYPES[features.kind],
-        unit=features.target[1] if features.target else None,
-        compile=job.runtime.compile.value,
-        label_smoothing=node.label_smoothing,
-        augment=build_augment(augmentation, features.mean) if augmentation else None,
-    )
-    split = job.dataset.splits["train"]
-    batches = Batches(split, node.batch_size, job.recipe.seed, job.recipe.data.shuffle, augmentation=augmentation)
+    steps, batches = build_trial(job, sweep)
     losses, started = np.empty(0), time.perf_counter()
     with reporter.bar(n_steps=n_steps, first_step=0, noun=features.noun) as bar:
         for step in range(0, n_steps, _STEPS_PER_CALL):

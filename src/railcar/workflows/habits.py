@@ -10,6 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+# Training examples of a class below which a result says nothing of others.
+_FEWEST = 15
+# So many lines of validations are read; where passes are short, several make one.
+_MOST_VALIDATIONS = 20
+
 
 @dataclass(frozen=True)
 class Habit:
@@ -21,11 +26,15 @@ class Habit:
     batch_size: int
     n_shown: int
     passes: tuple[int, int]
+    best: str = "val_loss"
     reasons: dict[str, str] = field(default_factory=dict)
 
     def epochs(self, n_train: int) -> int:
         fewest, most = self.passes
         return min(max(round(self.n_shown / max(n_train, 1)), fewest), most)
+
+    def validate_every(self, n_steps: int, epochs: float) -> int | str:
+        return "epoch" if epochs <= _MOST_VALIDATIONS else max(1, round(n_steps / _MOST_VALIDATIONS))
 
     def explain_epochs(self, noun: str) -> str:
         fewest, most = self.passes
@@ -35,6 +44,17 @@ class Habit:
 def find_habit(name: str, n_train: int) -> Habit:
     """Of a network for texts or tables, trained on `n_train` examples."""
     return _HABITS[name](n_train)
+
+
+def explain_scarcity(n_train: int, n_classes: int, noun: str) -> str | None:
+    """What is to be said of data that is too small to learn from; `n_classes` 0 where a number is learnt."""
+    if n_train >= _FEWEST * max(n_classes, 2):
+        return None
+    more = "some hundred of each class" if n_classes else "some hundred"
+    return (
+        f"{n_train:,} training {noun} are too few to learn what holds for others: take the figures for chance, and "
+        f"collect {more}"
+    )
 
 
 def _choose_batch(n_train: int, *, most: int = 256) -> int:
@@ -54,7 +74,8 @@ def _bag_of_ngrams(n_train: int) -> Habit:
     optimizer = {"name": "sgd", "learning_rate": 1.0, "schedule": "cosine", "weight_decay": decay}
     reason = f"5 over {n_train:,} texts: that of logistic regression with C = 2"
     batch_size = _choose_batch(n_train, most=64)
-    return Habit({}, optimizer, batch_size, 70_000, (2, 40), {"training.optimizer.weight_decay": reason})
+    reasons = {"training.optimizer.weight_decay": reason, "training.best": "a convex loss is lowest at the end"}
+    return Habit({}, optimizer, batch_size, 120_000, (2, 20), "last", reasons)
 
 
 def _bag_of_words(n_train: int) -> Habit:

@@ -59,7 +59,7 @@ class Input:
 @dataclass(frozen=True)
 class Start:
     """What `train` was asked for. `given` is its data or recipe; None for that of the run that is resumed or begun
-    from. `take_over` says that who trained the run in a bucket is dead."""
+    from. `take_over` says that who trained the run in a bucket is dead; `time_s` is how long it may take in all."""
 
     given: Input | None
     overrides: Overrides
@@ -67,6 +67,7 @@ class Start:
     from_run: str | Path | None
     place: RunsPlace
     take_over: bool = False
+    time_s: float | None = None
 
     @property
     def wanted(self) -> str | None:
@@ -226,9 +227,17 @@ def _choose_for_rows(asked: Recipe, features: Features, *, label: str, n_train: 
     batch_size = asked.training.batch_size if "batch_size" in own else habit.batch_size
     n_steps = asked.training.steps or max(1, round(n_train / batch_size * (asked.training.epochs or epochs)))
     optimizer = {**habit.optimizer, "warmup_steps": min(n_steps // 10, 500)}
+    every = habit.validate_every(n_steps, n_steps * batch_size / max(n_train, 1))
     settings = {
         "model": {"name": name, **habit.model},
-        "training": {"epochs": epochs, "batch_size": habit.batch_size, "optimizer": optimizer, "best": "val_loss"},
+        "training": {
+            "epochs": epochs,
+            "batch_size": habit.batch_size,
+            "optimizer": optimizer,
+            "validate_every": every,
+            "checkpoint_every": every,
+            "best": habit.best,
+        },
         "data": {"kind": features.kind, "task": features.task},
     }
     if asked.data.label is None and label != FOLDER:

@@ -20,6 +20,7 @@ from railcar.registry import DATASETS, MODELS, check_installed
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.training.schedule import StepPlan, build_plan
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
+from railcar.workflows.habits import explain_scarcity
 from railcar.workflows.inputs import Input, look_up, settle_recipe
 
 if TYPE_CHECKING:
@@ -292,6 +293,8 @@ def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:
         rows.append((f"  {key.rpartition('.')[2]}", f"{_plain(one['value'])}: {one['reason']}"))
     for name, words in rows:
         reporter.say(f"{name:<17}{words}", indent=17)
+    if scarce := explain_scarcity(len(dataset.splits["train"]), len(features.class_names), features.noun):
+        reporter.warn(scarce)
 
 
 def describe_look(features: Features) -> str:

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from railcar.data.pipeline import DTYPES, Batches
 from railcar.data.types import Split
 from railcar.layers.ngrams import WeighNgrams
 from railcar.models.airbench import adapt_whitening
 from railcar.runs.run_dir import RunDir
+from railcar.training.augment import build_augment, read_augmentation
 from railcar.training.average import WeightAverage
+from railcar.training.compiled import Steps, compile_steps
 from railcar.training.loop import Training
 from railcar.training.optimizer import Schedule, build_optimizer
 from railcar.training.progress import Reporter
@@ -48,6 +51,25 @@ def set_start(job: Job) -> None:
                 (split.inputs[split.rows[start : start + _BLOCK]], split.label_array()[start : start + _BLOCK])
                 for start in range(0, len(split), _BLOCK)
             )
+
+
+def build_trial(job: Job, schedule: Any) -> tuple[Steps, Batches]:
+    """What makes steps of `job` that nobody keeps, on one device: the compiled call, and the batches for it. The
+    network is changed by them."""
+    node, features, split = job.recipe.training, job.dataset.features, job.dataset.splits["train"]
+    augmentation = read_augmentation(job.recipe, features.image_shape) if features.kind == "image" else None
+    set_start(job)
+    steps = compile_steps(
+        job.model,
+        build_optimizer_for(job, schedule),
+        batch_shape=(node.batch_size, *features.input_shape),
+        dtype=DTYPES[features.kind],
+        unit=features.target[1] if features.target else None,
+        compile=job.runtime.compile.value,
+        label_smoothing=node.label_smoothing,
+        augment=build_augment(augmentation, features.mean) if augmentation else None,
+    )
+    return steps, Batches(split, node.batch_size, job.recipe.seed, job.recipe.data.shuffle, augmentation=augmentation)
 
 
 def build_training(

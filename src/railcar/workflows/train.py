@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from railcar.runs.uploads import Uploads
 from railcar.training.progress import Reporter, format_seconds
 from railcar.training.tensorflow import quiet_stderr
 from railcar.workflows.begin import begin_run, say_how_to_go_on
+from railcar.workflows.budget import Budget, fit_into_time
 from railcar.workflows.inputs import Input, Overrides, Start, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.local_workers import train_in_processes
@@ -73,6 +75,7 @@ def train(
     resume: str | bool = False,
     take_over: bool = False,
     from_run: str | Path | None = None,
+    time_s: float | None = None,
     workers: int = 1,
     runs_dir: str | Path = "runs",
     quiet: bool = False,
@@ -88,7 +91,8 @@ def train(
     the folder's name. `resume` goes on with a run (True: the newest; or its name) instead of beginning one; of its
     recipe, `overrides` may then change the length ({"training.steps": 2000}). `take_over` says of the
     computer that last trained a run in a bucket that it is dead. `from_run` begins a new one with the weights of that
-    run's best checkpoint, and with its recipe and data or, for data without a recipe, its network. `workers` above 1
+    run's best checkpoint, and with its recipe and data or, for data without a recipe, its network. `time_s` is how long
+    all may take: as many steps are made as fit, at most those of the recipe or a usual length. `workers` above 1
     starts as many processes on this computer, which share every batch. `quiet` prints nothing but warnings, `verbose`
     also where each operation runs; `color` None means: if stderr is a terminal.
 
@@ -101,9 +105,11 @@ def train(
         raise UsageError("--take-over is for a run that goes on", hint="add --resume=RUN, or leave it out")
     if resume is not False:
         _check_alone(data, name, from_run)
+    if time_s is not None:
+        _check_time(time_s, resume, workers)
     if data is not None or (resume is False and from_run is None):
         data = resolve_input(data, with_name(overrides, name))
-    start = Start(data, with_name(overrides, name), resume, from_run, find_place(runs_dir), take_over)
+    start = Start(data, with_name(overrides, name), resume, from_run, find_place(runs_dir), take_over, time_s)
     if workers > 1:
         return _read_finished(train_in_processes(start, n_workers=workers, look=look))
     return train_here(start, look)
@@ -112,6 +118,7 @@ def train(
 def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lambda run: None) -> Run:
     """Train in this process, which may be one of several workers. The chief calls `on_run` before the first step."""
     given, stopped, origin, held = start.given, None, None, None
+    budget = Budget(start.time_s, time.monotonic()) if start.time_s is not None else None
     cluster = find_cluster(given.recipe.training.distribution if given else "auto")
     if cluster and not cluster.is_chief:
         told = follow(start, join(cluster, look), look)
@@ -134,7 +141,7 @@ def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lamb
             check_place(start.place)
         cluster = cluster and find_cluster(given.recipe.training.distribution)
         replicas = stack.enter_context(abandoning(join(cluster, look))) if cluster else None
-        job = _prepare(given, look, stopped, origin, replicas)
+        job = _prepare(given, look, stopped, origin, replicas, budget)
         if held is None:
             held = begin_run(job, start.place, origin, stack)
         on_run(held.run)
@@ -162,7 +169,12 @@ def _find_origin(wanted: str | Path, place: RunsPlace) -> Origin:
 
 
 def _prepare(
-    given: Input, look: Look, stopped: Stopped | None, origin: Origin | None, replicas: Replicas | None
+    given: Input,
+    look: Look,
+    stopped: Stopped | None,
+    origin: Origin | None,
+    replicas: Replicas | None,
+    budget: Budget | None = None,
 ) -> Job:
     """The data opened and everything settled; weights that come from another run are in the model. The other workers,
     if there are any, are told before the model is built, or what stands in the way."""
@@ -186,6 +198,8 @@ def _prepare(
         with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
             resumed = stopped.run if stopped else None
             job = prepare_job(given, dataset, resumed, replicas=replicas, before_model=announce_once)
+            if budget is not None:
+                job = _fit(given, job, budget, reporter)
             if stopped is not None:
                 check_length(stopped, job.plan.n_steps)
             if origin is not None:
@@ -197,12 +211,29 @@ def _prepare(
         raise
 
 
+def _fit(given: Input, job: Job, budget: Budget, reporter: Reporter) -> Job:
+    with quiet_stderr():
+        given, reason = fit_into_time(given, job.dataset, job, budget, reporter)
+        fitted = prepare_job(given, job.dataset, None)
+    fitted.reasons["training.steps"] = reason
+    return fitted
+
+
 def _take_weights(origin: Origin, job: Job, reporter: Reporter) -> None:
     from railcar.workflows.warm_start import carry_over
 
     for line in origin.warnings:
         reporter.warn(line)
     job.weights = carry_over(origin, job.model, job.dataset.features.class_names)
+
+
+def _check_time(time_s: float, resume: str | bool, workers: int) -> None:
+    if resume is not False:
+        raise UsageError("a resumed run keeps its length: --time cannot change it", hint="leave --time out")
+    if workers > 1 or find_cluster("auto"):
+        raise UsageError("--time is for one process", hint="leave out --workers, or set training.steps")
+    if time_s <= 0:
+        raise UsageError(f"--time: {time_s:g} seconds are none", hint="write how long: 90s, 10m, 1h30m")
 
 
 def _check_alone(data: Any, name: str | None, from_run: str | Path | None) -> None:
