@@ -96,3 +96,21 @@ def test_environments_are_plain_versions(project: Path) -> None:
         pins = [line for line in path.read_text().splitlines() if not line.startswith("#")]
         assert pins
         assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9A-Za-z.]+", pin)] == []
+
+
+def test_accuracies_are_measured_over_folds_that_share_no_row(project: Path, tmp_path: Path) -> None:
+    from railcar.data.sources.sample import find_penguins
+
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "penguins.csv").write_bytes(find_penguins().read_bytes())
+    program = str(project / "benchmarks" / "accuracy.py")
+    options = ("--sets", "penguins", "--models", "linear", "--folds", "2", "--without-peers", "--json")
+    command = [sys.executable, program, "--data", str(tmp_path), *options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["results"]["penguins"]["linear"]
+    assert len(found["accuracies"]) == 2
+    assert found["mean"] == pytest.approx(sum(found["accuracies"]) / 2)
+    assert found["mean"] > 0.9

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 import railcar
+from railcar.data.selection import check_one_label
 from railcar.errors import DataError, RecipeError
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.workflows.plan import plan
@@ -298,3 +299,24 @@ def test_other_rows_may_have_gaps_and_columns_that_the_training_rows_had_not(num
     frame.drop("dear", "town").write_csv(tmp_path / "without.csv")
     with pytest.raises(DataError, match=r"without\.csv: no column 'town'"):
         railcar.evaluate(number_run.path, data=str(tmp_path / "without.csv"), quiet=True)
+
+
+def test_several_labels_in_one_cell_are_refused_unless_they_are_named_as_classes(tmp_path: Path):
+    labels = ("action", "comedy", "action;comedy", "comedy; drama")
+    rows = [f"film number {number} is fine,{labels[number % 4]}" for number in range(120)]
+    (tmp_path / "films.csv").write_text("\n".join(["text,label", *rows]))
+    source, settings = str(tmp_path / "films.csv"), {"runs_dir": tmp_path / "runs", "quiet": True}
+    with pytest.raises(DataError, match=r"films\.csv: some examples have several labels \('action;comedy'\)") as caught:
+        railcar.train(source, **settings)
+    assert "--label 'action'" in (caught.value.hint or "")
+    assert not (tmp_path / "runs").exists()
+
+    overrides = {"data.classes": list(labels), "training.epochs": 1, "training.tensorboard": False}
+    assert railcar.train(source, overrides=overrides, **settings).recipe.data.classes == labels
+
+
+def test_class_names_with_marks_are_no_several_labels():
+    check_one_label(("Smith, John", "Smith, Jane", "Doe"), where="people.csv")
+    check_one_label(("a;b", "c"), where="odd.csv")
+    with pytest.raises(DataError, match="several labels"):
+        check_one_label(("red", "blue", "blue|red", "red|green"), where="colours.csv")

@@ -5,6 +5,7 @@ Owns the choice, which depends on content and seed only, as that of the splits d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from railcar.data.fingerprint import mix
 from railcar.data.types import Prepared, PreparedSide
 from railcar.errors import DataError
+
+SEPARATORS = ";|,"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,21 @@ def select_classes(prepared: Prepared, classes: tuple[str, ...] | None) -> Prepa
         name: replace(side, labels=table[np.asarray(side.labels, np.int64)]) for name, side in prepared.sides.items()
     }
     return replace(prepared, class_names=classes, sides=sides)
+
+
+def check_one_label(class_names: Sequence[str], *, where: str) -> None:
+    """Raise `DataError` when the classes are several labels in one cell: combinations by a `;`, `|` or `,` of names
+    that, two at least, are classes by themselves."""
+    for mark in SEPARATORS:
+        several = [name for name in class_names if mark in name]
+        parts = {part.strip() for name in several for part in name.split(mark)}
+        if len(several) >= 2 and len(parts.intersection(class_names)) >= 2:
+            first = several[0].split(mark)[0].strip()
+            raise DataError(
+                f"{where}: some examples have several labels ({several[0]!r}), and one is learnt of each",
+                hint=f"make a column of yes and no for each and train on one of them (--label {first!r}); or name the "
+                "combinations as classes of their own: data.classes",
+            )
 
 
 def select_rows(side: PreparedSide, selection: Selection, *, seed: int, is_training: bool) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from railcar.data.prepare import open_arrays, open_dataset, open_frame
-from railcar.data.selection import Selection
+from railcar.data.selection import Selection, check_one_label
 from railcar.data.types import Dataset, Features, PixelRoom, ReadOptions
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
@@ -39,6 +39,8 @@ def open_data(given: Input, reporter: Reporter, *, features: Features | None = N
         )
     finally:
         await_import()  # what comes next, an error most of all, would be told to nobody
+    if given.recipe.data.classes is None:
+        check_one_label(dataset.features.class_names, where=dataset.source)
     name = settle_recipe(given, dataset)[0].model.name
     return encode(dataset, features, reporter, form=MODELS[name].form if name in MODELS else "words")
 
