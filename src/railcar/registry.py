@@ -92,6 +92,11 @@ MODELS = Registry(
             "groups of convolutions after airbench94, for small colour images: accurate in few epochs",
             ("filters", "activation"),
         ),
+        "resnet": Entry(
+            "railcar.models.resnet:build_resnet",
+            "residual blocks, for small photos: more accurate than cnn, and slower",
+            ("filters", "blocks", "activation", "dropout"),
+        ),
         "bag_of_ngrams": Entry(
             "railcar.models.text:build_bag_of_ngrams",
             "a linear model of words, pairs of words and parts of words, for texts: strong and quick",

@@ -94,3 +94,23 @@ def test_the_network_of_every_bundled_recipe_is_loaded_by_a_process_that_knows_t
     command = [sys.executable, "-c", LOADER, *map(str, sorted(tmp_path.iterdir()))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_residual_network_halves_the_image_between_stages_and_begins_as_its_ways_around(precision: str):
+    facts = {"image_shape": (32, 32, 3), "mean": (120.0,) * 3, "std": (60.0,) * 3, "precision": precision}
+    model = build_digits({"name": "resnet", "filters": [4, 8, 16], "blocks": 2}, **facts)
+    shapes = {row["name"]: row["shape"] for row in describe_model(model)}
+    ends = [shapes[f"stage{stage}_block2_add"] for stage in (1, 2, 3)]
+    assert ends == [[32, 32, 4], [16, 16, 8], [8, 8, 16]]
+    assert "stage1_block1_around" not in shapes and "stage2_block1_around" in shapes
+    for layer in model.layers:
+        if layer.name.endswith("conv2_norm"):
+            assert not layer.gamma.numpy().any()
+    logits = model(np.zeros((2, 40, 50, 3), np.uint8))
+    assert (logits.shape, logits.dtype) == ((2, 10), "float32")
+
+
+def test_a_residual_network_with_more_stages_than_the_image_can_be_halved_is_refused():
+    with pytest.raises(RecipeError, match=r"resnet with these settings does not fit images of 6x6 pixels \(4 stages"):
+        build_digits({"name": "resnet", "filters": [4, 4, 4, 4]}, image_shape=(6, 6, 1))

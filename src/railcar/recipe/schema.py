@@ -106,7 +106,8 @@ class Model(Node):
     name: str = "cnn"
     """Which network: `railcar recipe list --models`."""
     filters: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64)
-    """Output channels of each convolution, one number a block; of `textcnn` one a number of words in a row."""
+    """Output channels of the convolutions, one number a block; of `resnet` one a stage, of `textcnn` one a number of
+    words in a row."""
     kernel_size: Count = 3
     """Height and width of the convolutions' kernels, in pixels; of `textcnn` the fewest words in a row."""
     strides: Count = 1
@@ -134,7 +135,7 @@ class Model(Node):
     heads: Count = 4
     """Attention heads of `transformer`, among which `embedding` is split evenly."""
     blocks: Count = 2
-    """Blocks of `transformer`."""
+    """Blocks of `transformer`, or of each stage of `resnet`."""
     members: Count = 32
     """Networks that answer together in `tabm`."""
     dense: tuple[Count, ...] = ()

@@ -48,6 +48,7 @@ class RunDir:
         self.manifest_path = self.path / "manifest.json"
         self.lock_path = self.path / ".lock"
         self.decisions_path = self.path / "decisions.json"
+        self.architecture_path = self.path / "architecture.txt"
         self.encoding_path = self.path / "encoding.json"
         self.splits_path = self.path / "splits.parquet"
         self.metrics_path = self.path / "metrics.jsonl"

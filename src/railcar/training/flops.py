@@ -31,6 +31,13 @@ def count_step_flop(model: Any) -> float | None:
     return total
 
 
+def count_forward_flop(layer: Any) -> float | None:
+    """Of one example through one layer of a model, and all that is in it, without gradients; None where that cannot be
+    counted."""
+    counts = [_count_forward(one) for one in (layer, *_walk(layer))]
+    return None if None in counts else sum(one for one in counts if one is not None)
+
+
 def _walk(layer: Any) -> Iterator[Any]:
     """The layers below one, in the order in which an image passes them; those of a model inside a model, too."""
     for below in layer._layers:
@@ -41,7 +48,7 @@ def _walk(layer: Any) -> Iterator[Any]:
 def _count_forward(layer: Any) -> float | None:
     """Of one image through one layer; 0 for a layer without kernels, None for what cannot be counted."""
     kernels = [one.shape for one in layer._trainable_variables + layer._non_trainable_variables if len(one.shape) > 1]
-    if not kernels:
+    if not kernels or type(layer).__name__ == "Embedding":  # which is looked up
         return 0.0
     places = _count_places(layer)
     name = type(layer).__name__

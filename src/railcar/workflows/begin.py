@@ -40,13 +40,15 @@ def say_how_to_go_on(run: RunDir) -> str:
 def _write_beginning(job: Job, run: RunDir, origin: Origin | None) -> None:
     """Write down what the run is about to do."""
     from railcar.data.splits import write_splits
-    from railcar.models.build import describe_model
+    from railcar.reporting.architecture import draw_layers
+    from railcar.workflows.architecture import describe_architecture
 
     write_atomic(run.recipe_path, recipe_to_yaml(job.recipe, job.reasons).encode())
     write_json(run.decisions_path, job.decisions())
     write_splits(job.dataset, run.splits_path)
     write_encoding(run, job.dataset.features)
-    layers = describe_model(job.model)
+    layers = describe_architecture(job.model)
+    write_atomic(run.architecture_path, draw_layers(layers).encode())
     draw_preprocessing(run, job.dataset.features, job.recipe, layers)
     data = {
         "source": job.recipe.data.source,

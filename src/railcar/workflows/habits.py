@@ -6,6 +6,7 @@ Owns these habits, found by measuring (`docs/concepts/models.md`). Knows nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,9 +42,40 @@ class Habit:
         return f"about {self.n_shown:,} {noun} in all, at least {fewest} and at most {most} passes"
 
 
-def find_habit(name: str, n_train: int) -> Habit:
-    """Of a network for texts or tables, trained on `n_train` examples."""
-    return _HABITS[name](n_train)
+def find_habit(name: str, n_train: int, size: tuple[int, int] | None = None) -> Habit:
+    """Of a network trained on `n_train` examples; of one for images, which are of `size` (height, width)."""
+    return _HABITS[name](n_train) if size is None else _find_image_habit(name, n_train, min(size))
+
+
+def _find_image_habit(name: str, n_train: int, side: int) -> Habit:
+    """Small sets get smaller batches and more passes."""
+    batch_size = 128 if n_train >= 4000 else 64 if n_train >= 1000 else 16
+    model, reasons = {"cnn": _size_cnn, "resnet": _size_resnet}.get(name, lambda side: ({}, {}))(side)
+    return Habit(model, _adamw(2e-3), batch_size, 60_000, (6, 40), reasons=reasons)
+
+
+def _size_cnn(side: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Blocks halve the image until about 4 to 7 pixels are left."""
+    n_blocks = min(max(int(math.log2(max(side, 8) / 4)), 1), 5)
+    filters = [min(32 * 2**block, 128) for block in range(n_blocks)]
+    left = side // 2**n_blocks
+    model = {
+        "filters": filters,
+        "batch_norm": True,
+        "pool_first": True,
+        "dropout": 0.3,
+        "global_pool": "none" if left**2 * filters[-1] <= 8192 else "average",
+        "initializer": "he_normal",
+    }
+    return model, {"model.filters": f"halved {n_blocks}x, {side} pixels become {left}"}
+
+
+def _size_resnet(side: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Stages halve the image until about 7 to 13 pixels are left."""
+    n_stages = min(max(int(math.log2(max(side, 7) / 7)) + 1, 1), 5)
+    filters = [min(32 * 2**stage, 256) for stage in range(n_stages)]
+    reason = f"halved {n_stages - 1}x, {side} pixels become {side // 2 ** (n_stages - 1)}"
+    return {"filters": filters, "blocks": 2}, {"model.filters": reason}
 
 
 def explain_scarcity(n_train: int, n_classes: int, noun: str) -> str | None:

@@ -6,7 +6,6 @@ that are chosen from the data when no recipe was given. Reads no recipe file and
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
 ARRAYS = "arrays"
-DEFAULT_MODELS = {"text": "bag_of_ngrams", "table": "tabm"}
+DEFAULT_MODELS = {"image": "cnn", "text": "bag_of_ngrams", "table": "tabm"}
 
 
 @dataclass(frozen=True)
@@ -207,91 +206,43 @@ class Chosen:
 
 def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
     """A network and a length of training that suit the data; `label` is the column that is learnt, of rows. `asked` is
-    the recipe as far as the user gave it: a length or a batch size of his own decides the warm-up."""
-    if features.kind == "image":
-        return _choose_for_images(asked, image_shape=features.image_shape, n_train=n_train)
-    return _choose_for_rows(asked, features, label=label, n_train=n_train)
-
-
-def _choose_for_rows(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
-    """A network that learns texts or tables in seconds, or the one that was asked for, trained as it is used to."""
-    from railcar.data.types import FOLDER
-
-    default = DEFAULT_MODELS[features.kind]
-    own = asked.training.model_fields_set
-    name = asked.model.name if "name" in asked.model.model_fields_set else default
-    if name not in MODELS or MODELS[name].kind != features.kind:
-        name = default  # what was asked for is refused later, in words
-    habit = find_habit(name, n_train)
-    epochs = habit.epochs(n_train)
+    the recipe as far as the user gave it: a network of his own is trained as it is used to, and a length or a batch
+    size decides the warm-up."""
+    name = _choose_network(asked, features.kind)
+    habit = find_habit(name, n_train, features.image_shape[:2] if features.kind == "image" else None)
+    epochs, own = habit.epochs(n_train), asked.training.model_fields_set
     batch_size = asked.training.batch_size if "batch_size" in own else habit.batch_size
     n_steps = asked.training.steps or max(1, round(n_train / batch_size * (asked.training.epochs or epochs)))
-    optimizer = {**habit.optimizer, "warmup_steps": min(n_steps // 10, 500)}
     every = habit.validate_every(n_steps, n_steps * batch_size / max(n_train, 1))
-    settings = {
-        "model": {"name": name, **habit.model},
-        "training": {
-            "epochs": epochs,
-            "batch_size": habit.batch_size,
-            "optimizer": optimizer,
-            "validate_every": every,
-            "checkpoint_every": every,
-            "best": habit.best,
-        },
-        "data": {"kind": features.kind, "task": features.task},
+    training = {
+        "epochs": epochs,
+        "batch_size": habit.batch_size,
+        "optimizer": {**habit.optimizer, "warmup_steps": min(n_steps // 10, 500)},
+        "validate_every": every,
+        "checkpoint_every": every,
+        "best": habit.best,
     }
-    if asked.data.label is None and label != FOLDER:
-        settings["data"]["label"] = label
     reasons = {
         "model.name": f"{features.kind} data: {MODELS[name].summary}",
         "training.batch_size": f"{n_train:,} training {features.noun}",
         "training.epochs": habit.explain_epochs(features.noun),
         **habit.reasons,
     }
-    return Chosen(settings, reasons)
+    data = {} if features.kind == "image" else _describe_rows(asked, features, label)
+    return Chosen({"model": {"name": name, **habit.model}, "training": training, "data": data}, reasons)
 
 
-def _choose_for_images(asked: Recipe, *, image_shape: tuple[int, int, int], n_train: int) -> Chosen:
-    """Blocks halve the image (height, width, channels) until about 4 to 7 pixels are left; small sets get smaller
-    batches and more epochs."""
-    side = min(image_shape[:2])
-    n_blocks = min(max(int(math.log2(max(side, 8) / 4)), 1), 5)
-    filters = [min(32 * 2**block, 128) for block in range(n_blocks)]
-    batch_size = 128 if n_train >= 4000 else 64 if n_train >= 1000 else 16
-    epochs = min(max(round(60_000 / max(n_train, 1)), 6), 40)
-    own = asked.training.model_fields_set
-    own_batch_size = asked.training.batch_size if "batch_size" in own else batch_size
-    n_steps = asked.training.steps or max(1, round(n_train / own_batch_size * (asked.training.epochs or epochs)))
-    left = side // 2**n_blocks
-    settings = {
-        "model": {
-            "name": "cnn",
-            "filters": filters,
-            "batch_norm": True,
-            "pool_first": True,
-            "dropout": 0.3,
-            "global_pool": "none" if left**2 * filters[-1] <= 8192 else "average",
-            "initializer": "he_normal",
-        },
-        "training": {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "optimizer": {
-                "name": "adamw",
-                "learning_rate": 2e-3,
-                "schedule": "cosine",
-                "warmup_steps": min(n_steps // 10, 500),
-                "weight_decay": 0.01,
-            },
-            "best": "val_loss",
-        },
-    }
-    reasons = {
-        "model.filters": f"halved {n_blocks}x, {side} pixels become {left}",
-        "training.batch_size": f"{n_train:,} training images",
-        "training.epochs": f"about 60,000 images in all, at least 6 and at most 40 passes, over {n_train:,}",
-    }
-    return Chosen(settings, reasons)
+def _choose_network(asked: Recipe, kind: str) -> str:
+    name = asked.model.name if "name" in asked.model.model_fields_set else DEFAULT_MODELS[kind]
+    # what was asked for and does not fit is refused later, in words
+    return name if name in MODELS and MODELS[name].kind == kind else DEFAULT_MODELS[kind]
+
+
+def _describe_rows(asked: Recipe, features: Features, label: str) -> dict[str, str]:
+    from railcar.data.types import FOLDER
+
+    found = {"kind": features.kind, "task": features.task}
+    return {**found, "label": label} if asked.data.label is None and label != FOLDER else found
 
 
 def settle_recipe(given: Input, dataset: Dataset) -> tuple[Recipe, dict[str, str]]:

@@ -282,8 +282,7 @@ def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:
     rows.append(("data", f"{short_path(dataset.source)}: {counts}; {look}"))
     rows += [("", note) for note in dataset.notes]
     rows += [("input", line) for line in list_lines(features, job.recipe)]
-    widths = "-".join(map(str, job.recipe.model.filters if features.kind == "image" else job.recipe.model.dense))
-    rows.append(("model", f"{job.recipe.model.name} {widths}".rstrip() + f": {job.model.count_params():,} parameters"))
+    rows += _describe_network(job)
     if job.weights:
         rows.append(("weights", job.weights))
     epochs = f"{job.plan.n_steps / job.plan.steps_per_epoch:.3g} epochs"
@@ -295,6 +294,18 @@ def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:
         reporter.say(f"{name:<17}{words}", indent=17)
     if scarce := explain_scarcity(len(dataset.splits["train"]), len(features.class_names), features.noun):
         reporter.warn(scarce)
+
+
+def _describe_network(job: Job) -> list[tuple[str, str]]:
+    """Its size, and a line for each layer with a kernel: name, output, parameters, operations."""
+    from railcar.reporting.architecture import fold_layers, format_count, sum_operations
+    from railcar.workflows.architecture import describe_architecture
+
+    layers = describe_architecture(job.model)
+    total = sum_operations(layers)
+    cost = "" if total is None else f", {format_count(total)} operations an example"
+    lines = [f"{job.recipe.model.name}: {job.model.count_params():,} parameters{cost}", *fold_layers(layers)]
+    return [("" if number else "model", line) for number, line in enumerate(lines)]
 
 
 def describe_look(features: Features) -> str:

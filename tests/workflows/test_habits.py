@@ -1,0 +1,56 @@
+"""What is chosen where nobody says: by the kind, the size and the network that was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from railcar.registry import MODELS
+from railcar.workflows.habits import explain_scarcity, find_habit
+from railcar.workflows.plan import plan
+from tests.synthetic import write_image_folder
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "filters"),
+    [
+        ("cnn", 28, [32, 64]),
+        ("cnn", 32, [32, 64, 128]),
+        ("resnet", 32, [32, 64, 128]),
+        ("resnet", 64, [32, 64, 128, 256]),
+    ],
+)
+def test_networks_for_images_are_as_deep_as_the_image_is_large(name: str, side: int, filters: list[int]):
+    assert find_habit(name, 10_000, (side, side)).model["filters"] == filters
+
+
+def test_few_images_are_seen_often_in_small_batches():
+    few, many = (find_habit("cnn", n, (32, 32)) for n in (200, 50_000))
+    assert (few.batch_size, few.epochs(200)) == (16, 40)
+    assert (many.batch_size, many.epochs(50_000)) == (128, 6)
+
+
+def test_validations_are_about_twenty_where_passes_are_short():
+    habit = find_habit("tabm", 200)
+    assert habit.validate_every(1000, 40) == 50
+    assert habit.validate_every(1000, 20) == "epoch"
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet", "airbench"])
+def test_a_network_for_images_that_is_asked_for_by_name_brings_its_own_settings(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    folder = write_image_folder(tmp_path / "photos", side=32)
+    recipe = plan(str(folder), overrides={"model.name": name})
+    assert f"name: {name}" in recipe
+    assert ("blocks: 2" in recipe) == (name == "resnet")
+    assert f"image data: {MODELS[name].summary}" in " ".join(capfd.readouterr().err.split())
+
+
+def test_data_that_is_too_small_is_told_with_what_would_be_enough():
+    assert explain_scarcity(30, 2, "texts") is None
+    told = explain_scarcity(29, 2, "texts") or ""
+    assert told.startswith("29 training texts are too few")
+    assert "some hundred of each class" in told
+    assert "of each class" not in (explain_scarcity(10, 0, "rows") or "of each class")
