@@ -14,18 +14,21 @@ from typing import Any
 
 from railcar.errors import MissingExtra, UsageError
 
+WORDS, NGRAMS = "words", "ngrams"
+"""What texts are to a network: numbers of words, or of n-grams."""
+
 
 @dataclass(frozen=True)
 class Entry:
     """`target` is "module:attribute"; `summary` one line for listings; `keys` the recipe's keys that count for it;
-    `kind` what a model is for, or a data set of; `form` what it takes of texts: "words" or "ngrams"; `is_embedded`
+    `kind` what a model is for, or a data set of; `form` what it takes of texts, `WORDS` or `NGRAMS`; `is_embedded`
     whether a data set is in the package."""
 
     target: str
     summary: str
     keys: tuple[str, ...] = ()
     kind: str = "image"
-    form: str = "words"
+    form: str = WORDS
     is_embedded: bool = False
 
 
@@ -102,7 +105,7 @@ MODELS = Registry(
             "a linear model of words, pairs of words and parts of words, for texts: strong and quick",
             (),
             "text",
-            "ngrams",
+            NGRAMS,
         ),
         "bag_of_words": Entry(
             "railcar.models.text:build_bag_of_words",

@@ -112,5 +112,8 @@ def test_a_residual_network_halves_the_image_between_stages_and_begins_as_its_wa
 
 
 def test_a_residual_network_with_more_stages_than_the_image_can_be_halved_is_refused():
-    with pytest.raises(RecipeError, match=r"resnet with these settings does not fit images of 6x6 pixels \(4 stages"):
+    with pytest.raises(
+        RecipeError, match=r"resnet with these settings does not fit images of 6x6 pixels \(4 stages"
+    ) as caught:
         build_digits({"name": "resnet", "filters": [4, 4, 4, 4]}, image_shape=(6, 6, 1))
+    assert caught.value.hint == "use fewer model.filters, or a larger data.image_size"

@@ -79,6 +79,14 @@ def test_heads_that_do_not_divide_the_width_are_refused_with_widths_that_do():
     assert caught.value.hint == "set model.embedding to 28 or 32, or model.heads to a divisor of 30"
 
 
+def test_convolutions_wider_than_the_texts_are_refused_with_a_width_that_fits():
+    assert build("textcnn", filters=[4, 4, 4], kernel_size=6)(WORDS).shape == (3, 3)
+    words = r"model\.kernel_size: convolutions over 7 words in a row do not fit texts of 6 words"
+    with pytest.raises(RecipeError, match=words) as caught:
+        build("textcnn", filters=[4, 4, 4], kernel_size=7)
+    assert caught.value.hint == "set model.kernel_size to 6 or less"
+
+
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_rows_come_out_as_float32_logits_in_any_precision(name: str, precision: str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from railcar.cli.console import Console
 from railcar.cli.options import Duration, common_options, runs_dir_option, set_option
 from railcar.errors import UsageError
 from railcar.registry import MODELS
+
+if TYPE_CHECKING:
+    from railcar.workflows.train import Run
 
 _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
 
@@ -104,21 +107,24 @@ def command(
         runs_dir=runs_dir,
         **look,
     )
-    if not run.is_chief:
+    if run.is_chief:
+        _show_result(run, console)
+
+
+def _show_result(run: Run, console: Console) -> None:
+    if not console.json:
+        console.result(format_result(run))
         return
-    if console.json:
-        console.json_result(
-            {
-                "run": run.name,
-                "path": str(run.path),
-                "address": run.address,
-                "evaluation": run.evaluation,
-                "seconds_training": run.seconds_training,
-                "examples_per_s": run.examples_per_s,
-            }
-        )
-        return
-    console.result(format_result(run))
+    console.json_result(
+        {
+            "run": run.name,
+            "path": str(run.path),
+            "address": run.address,
+            "evaluation": run.evaluation,
+            "seconds_training": run.seconds_training,
+            "examples_per_s": run.examples_per_s,
+        }
+    )
 
 
 def _show_plan(given: Any, is_new: bool, look: dict[str, Any], console: Console) -> None:
@@ -145,7 +151,7 @@ def _find_rate(given: Any, is_new: bool, runs_dir: Path | str, look: dict[str, A
     )
 
 
-def format_result(run: Any) -> str:
+def format_result(run: Run) -> str:
     """The table at the end of a training, and what to do next."""
     from railcar.reporting.tables import format_evaluation
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from railcar.data.ngrams import fit_ngrams
 from railcar.data.types import Dataset, Features, Split
 from railcar.errors import DataError
+from railcar.registry import NGRAMS, WORDS
 
 if TYPE_CHECKING:
     import polars as pl
 
-NGRAMS = "ngrams"
 MAX_WORDS = 20_000
 MAX_LENGTH = 512
 MAX_CATEGORIES = 1000
@@ -37,9 +37,9 @@ _SMALL = 1000
 _BATCH = 8192
 
 
-def encode_dataset(dataset: Dataset, known: Features | None = None, *, form: str = "words") -> Dataset:
+def encode_dataset(dataset: Dataset, known: Features | None = None, *, form: str = WORDS) -> Dataset:
     """`dataset` with inputs for the network: by the encoding that is `known`, that of a run which is measured or begun
-    from, else by one that is fitted on the training split; texts then become "words" or "ngrams", as `form` says.
+    from, else by one that is fitted on the training split; texts then become `WORDS` or `NGRAMS`, as `form` says.
     TensorFlow must be importable. Raises `DataError`."""
     if dataset.features.kind == "image":
         return dataset

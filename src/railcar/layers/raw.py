@@ -13,11 +13,10 @@ import keras
 from railcar.layers.ngrams import build_ngram_encoder
 from railcar.layers.tables import EncodeColumns, name_inputs
 from railcar.layers.texts import build_text_encoder
+from railcar.registry import NGRAMS
 
 NETWORK = "network"
 TEXT = "text"
-NGRAMS = "ngrams"
-"""The form of texts as numbers of n-grams; else they are numbers of words."""
 
 
 def build_encoder(kind: str, encoding: Mapping[str, Any]) -> keras.layers.Layer:

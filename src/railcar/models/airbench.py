@@ -20,6 +20,7 @@ from railcar.layers.norm import FusedBatchNormalization
 from railcar.layers.pooling import FusedMaxPooling2D
 from railcar.layers.tuned import TunedConv2D
 from railcar.layers.whiten import WhitenPatches
+from railcar.models.dense import draw_seeds
 
 layers = keras.layers
 
@@ -43,7 +44,7 @@ def build_airbench(
     dtype policy; logits are float32. Call `adapt_whitening` before the first step. Raises `ValueError` when the
     image is too small for the groups.
     """
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     height, width, channels = image_shape
     images = keras.Input((None, None, channels), dtype="uint8", name="image")
     hidden = ResizeImages(height, width, fit, name="resize")(images)

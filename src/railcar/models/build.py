@@ -56,9 +56,10 @@ def build_model(
         if kind != "image":
             raise
         height, width, _ = facts["image_shape"]
+        smaller = "a smaller model.kernel_size, padding: same, " if "kernel_size" in MODELS[name].keys else ""
         raise RecipeError(
             f"model: {name} with these settings does not fit images of {height}x{width} pixels ({first_line(error)})",
-            hint="use fewer model.filters, a smaller model.kernel_size, padding: same, or a larger data.image_size",
+            hint=f"use fewer model.filters, {smaller}or a larger data.image_size",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Dense layers on top of what a network has made of its input; shared by the networks for texts and tables."""
+"""What networks share: seeds for their layers, and dense layers on top of what they have made of their input."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from typing import Any
 import keras
 
 layers = keras.layers
+
+
+def draw_seeds(seed: int) -> Iterator[int]:
+    """A seed for each layer with weights, in the order of the layers; those of two networks never meet."""
+    return iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+
+
+def add_logits(hidden: keras.KerasTensor, n_outputs: int, *, seeds: Iterator[int]) -> keras.KerasTensor:
+    """The last layer: float32 [n, n_outputs] in any precision."""
+    weights: Any = keras.initializers.GlorotUniform(seed=next(seeds))
+    return layers.Dense(n_outputs, kernel_initializer=weights, dtype="float32", name="logits")(hidden)
 
 
 def add_dense(

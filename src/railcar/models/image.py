@@ -16,6 +16,7 @@ from railcar.layers.images import ResizeImages, ScaleImages
 from railcar.layers.norm import FusedBatchNormalization
 from railcar.layers.pooling import FusedMaxPooling2D
 from railcar.layers.tuned import TunedConv2D, TunedDense
+from railcar.models.dense import draw_seeds
 
 layers = keras.layers
 
@@ -61,7 +62,7 @@ def build_cnn(
     have a seed of their own, derived from `seed` and the layer's place. Raises `ValueError` when the image is
     too small for the blocks.
     """
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     start: dict[str, Any] = {"bias_initializer": keras.initializers.Constant(bias)}
 
     def weights() -> dict[str, Any]:

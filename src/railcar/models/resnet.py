@@ -14,6 +14,7 @@ from railcar.layers.activation import build_activation
 from railcar.layers.images import ResizeImages, ScaleImages
 from railcar.layers.norm import FusedBatchNormalization
 from railcar.layers.tuned import TunedConv2D
+from railcar.models.dense import add_logits, draw_seeds
 
 layers = keras.layers
 
@@ -42,7 +43,7 @@ def build_resnet(
     height, width, channels = image_shape
     if min(height, width) < 2 ** (len(filters) - 1):
         raise ValueError(f"{len(filters)} stages halve it {len(filters) - 1} times")
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     images = keras.Input((None, None, channels), dtype="uint8", name="image")
     hidden = ResizeImages(height, width, fit, name="resize")(images)
     hidden = ScaleImages(tuple(mean), tuple(std), dtype=dtype, name="scale")(hidden)
@@ -57,9 +58,7 @@ def build_resnet(
     hidden = layers.GlobalAveragePooling2D(dtype=dtype, name="global_pool")(hidden)
     if dropout:
         hidden = layers.Dropout(dropout, seed=next(seeds), dtype=dtype, name="dropout")(hidden)
-    start: Any = keras.initializers.GlorotUniform(seed=next(seeds))
-    logits = layers.Dense(n_classes, kernel_initializer=start, dtype="float32", name="logits")(hidden)
-    return keras.Model(images, logits, name="resnet")
+    return keras.Model(images, add_logits(hidden, n_classes, seeds=seeds), name="resnet")
 
 
 def _add_block(

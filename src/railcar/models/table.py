@@ -14,7 +14,7 @@ import keras
 
 from railcar.layers.members import MemberAnswers, MemberDense
 from railcar.layers.tables import SplitColumns
-from railcar.models.dense import add_dense
+from railcar.models.dense import add_dense, add_logits, draw_seeds
 
 layers = keras.layers
 
@@ -23,9 +23,9 @@ def build_linear(
     *, n_numbers: int, cardinalities: Sequence[int], n_outputs: int, dtype: str = "float32", seed: int = 0
 ) -> keras.Model:
     """Each number times a weight, a weight for each category, and a bias: logistic or linear regression."""
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     rows, columns = _open_columns(n_numbers, cardinalities, max(n_outputs, 1), dtype, seeds)
-    return keras.Model(rows, _answer(columns, n_outputs, seeds), name="linear")
+    return keras.Model(rows, add_logits(columns, n_outputs, seeds=seeds), name="linear")
 
 
 def build_mlp(
@@ -41,10 +41,10 @@ def build_mlp(
     dropout: float = 0.0,
 ) -> keras.Model:
     """Numbers as they are and a vector for each category, side by side, through dense layers to the outputs."""
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     rows, hidden = _open_columns(n_numbers, cardinalities, embedding, dtype, seeds)
     hidden = add_dense(hidden, dense, activation, dropout, dtype=dtype, seeds=seeds)
-    return keras.Model(rows, _answer(hidden, n_outputs, seeds), name="mlp")
+    return keras.Model(rows, add_logits(hidden, n_outputs, seeds=seeds), name="mlp")
 
 
 def build_tabm(
@@ -62,7 +62,7 @@ def build_tabm(
 ) -> keras.Model:
     """`members` networks that share most of their weights and answer together (TabM: Gorishniy et al., 2024,
     arXiv:2410.24210). Numbers are as they are, categories a vector each; `dense` (128, 128) when empty."""
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     rows, hidden = _open_columns(n_numbers, cardinalities, embedding, dtype, seeds)
     for number, units in enumerate(dense or (128, 128), start=1):
         layer = MemberDense(
@@ -94,8 +94,3 @@ def _open_columns(
         )
         parts.append(layers.Flatten(dtype=dtype, name="categories")(embed(codes)))
     return rows, layers.Concatenate(dtype=dtype, name="columns")(parts) if len(parts) > 1 else parts[0]
-
-
-def _answer(hidden: Any, n_outputs: int, seeds: Iterator[int]) -> Any:
-    weights: Any = keras.initializers.GlorotUniform(seed=next(seeds))
-    return layers.Dense(n_outputs, kernel_initializer=weights, dtype="float32", name="logits")(hidden)

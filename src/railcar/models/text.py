@@ -15,7 +15,7 @@ import keras
 from railcar.errors import RecipeError
 from railcar.layers.ngrams import WeighNgrams
 from railcar.layers.words import AddPositions, AverageWords
-from railcar.models.dense import add_dense
+from railcar.models.dense import add_dense, add_logits, draw_seeds
 
 layers = keras.layers
 CELLS = {"simple": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}
@@ -51,11 +51,11 @@ def build_bag_of_words(
 
     `n_words` is the number of word numbers.
     """
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     words, vectors = _embed(length, n_words, embedding, dtype, seeds)
     hidden = AverageWords(dtype=dtype, name="average")([vectors, words])
     hidden = add_dense(hidden, dense, activation, dropout, dtype=dtype, seeds=seeds)
-    return keras.Model(words, _answer(hidden, n_outputs, seeds), name="bag_of_words")
+    return keras.Model(words, add_logits(hidden, n_outputs, seeds=seeds), name="bag_of_words")
 
 
 def build_rnn(
@@ -77,7 +77,7 @@ def build_rnn(
     not read. `cell` is "simple" (Elman, 1990), "gru" (Cho et al., 2014) or "lstm" (Hochreiter and Schmidhuber, 1997);
     `bidirectional` reads from the end, too. In float32: rounding adds up over many words."""
     del dtype
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     words, vectors = _embed(length, n_words, embedding, "float32", seeds)
 
     def read(name: str, *, backwards: bool = False) -> keras.KerasTensor:
@@ -92,7 +92,7 @@ def build_rnn(
     if bidirectional:
         hidden = layers.Concatenate(name="both")([hidden, read("backwards", backwards=True)])
     hidden = add_dense(hidden, dense, activation, dropout, dtype="float32", seeds=seeds)
-    return keras.Model(words, _answer(hidden, n_outputs, seeds), name="rnn")
+    return keras.Model(words, add_logits(hidden, n_outputs, seeds=seeds), name="rnn")
 
 
 def build_textcnn(
@@ -111,8 +111,13 @@ def build_textcnn(
 ) -> keras.Model:
     """Convolutions over several widths, each reduced to its largest answer anywhere in the text (Kim, 2014,
     arXiv:1408.5882). `filters` has one number a width: the first sees `kernel_size` words in a row, each next one a
-    word more."""
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    word more. Raises `RecipeError` when the narrowest is wider than the texts."""
+    if kernel_size > length:
+        raise RecipeError(
+            f"model.kernel_size: convolutions over {kernel_size:,} words in a row do not fit texts of {length:,} words",
+            hint=f"set model.kernel_size to {length} or less",
+        )
+    seeds = draw_seeds(seed)
     words, vectors = _embed(length, n_words, embedding, dtype, seeds)
     found = []
     for width, n_filters in enumerate(filters, start=kernel_size):
@@ -129,7 +134,7 @@ def build_textcnn(
         found.append(layers.GlobalMaxPooling1D(dtype=dtype, name=f"largest{width}")(convolve(vectors)))
     hidden = layers.Concatenate(dtype=dtype, name="all")(found) if len(found) > 1 else found[0]
     hidden = add_dense(hidden, dense, activation, dropout, dtype=dtype, seeds=seeds)
-    return keras.Model(words, _answer(hidden, n_outputs, seeds), name="textcnn")
+    return keras.Model(words, add_logits(hidden, n_outputs, seeds=seeds), name="textcnn")
 
 
 def build_transformer(
@@ -155,7 +160,7 @@ def build_transformer(
             f"model.embedding: {embedding} does not split evenly over {heads} heads",
             hint=f"set model.embedding to {fit} or {fit + heads}, or model.heads to a divisor of {embedding}",
         )
-    seeds = iter(range(seed * 1000 + 1, seed * 1000 + 1000))
+    seeds = draw_seeds(seed)
     words, hidden = _embed(length, n_words, embedding, dtype, seeds)
     hidden = AddPositions(seed=next(seeds), dtype=dtype, name="positions")(hidden)
     seen = keras.ops.expand_dims(keras.ops.not_equal(words, 0), 1)
@@ -164,7 +169,7 @@ def build_transformer(
     hidden = layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")(hidden)
     hidden = AverageWords(dtype=dtype, name="average")([hidden, words])
     hidden = add_dense(hidden, dense, activation, dropout, dtype=dtype, seeds=seeds)
-    return keras.Model(words, _answer(hidden, n_outputs, seeds), name="transformer")
+    return keras.Model(words, add_logits(hidden, n_outputs, seeds=seeds), name="transformer")
 
 
 def _attend(
@@ -201,8 +206,3 @@ def _embed(length: int, n_words: int, width: int, dtype: str, seeds: Iterator[in
     start: Any = keras.initializers.RandomUniform(-0.05, 0.05, seed=next(seeds))
     embed = layers.Embedding(n_words, width, embeddings_initializer=start, dtype=dtype, name="embedding")
     return words, embed(words)
-
-
-def _answer(hidden: Any, n_outputs: int, seeds: Iterator[int]) -> Any:
-    weights: Any = keras.initializers.GlorotUniform(seed=next(seeds))
-    return layers.Dense(n_outputs, kernel_initializer=weights, dtype="float32", name="logits")(hidden)

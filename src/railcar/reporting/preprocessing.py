@@ -12,8 +12,8 @@ from typing import Any
 
 from railcar.data.types import Features
 from railcar.recipe.schema import Recipe
+from railcar.registry import NGRAMS
 
-_NGRAMS = "ngrams"
 _MAX_NAMED = 8
 _MAX_WORDS = 6
 _FIT_VERBS = {"stretch": "resized", "crop": "cropped and resized", "pad": "padded with black and resized"}
@@ -65,7 +65,7 @@ def describe_preprocessing(features: Features, recipe: Recipe, layers: Sequence[
     if features.kind == "image":
         return _describe_image(features, recipe, last)
     encoding = features.encoding or {}
-    if encoding.get("form") == _NGRAMS:
+    if encoding.get("form") == NGRAMS:
         return _describe_ngrams(encoding, last)
     if features.kind == "text":
         return _describe_text(encoding, layers, last)
@@ -80,7 +80,7 @@ def list_lines(features: Features, recipe: Recipe) -> list[str]:
         resized = f"{_FIT_VERBS[recipe.data.fit]} to {height}x{width}"
         lines = [f"decoded to {_color(features)}, {resized}, {_describe_scale(features, recipe)}"]
         return [*lines, f"in training {'; '.join(changes)}"] if changes else lines
-    if encoding.get("form") == _NGRAMS:
+    if encoding.get("form") == NGRAMS:
         n_words, n_characters = _count_ngrams(encoding["vocabulary"])
         known = f"{n_words:,} words and pairs, {n_characters:,} parts of words known from the training texts"
         return [f"lower case, split into words; {known}, the first {encoding['length']:,} that a text has are read"]

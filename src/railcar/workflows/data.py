@@ -12,7 +12,7 @@ from railcar.data.selection import Selection, check_one_label
 from railcar.data.types import Dataset, Features, PixelRoom, ReadOptions
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
-from railcar.registry import MODELS
+from railcar.registry import MODELS, WORDS
 from railcar.storage.columns import Column
 from railcar.storage.local import cache_dir
 from railcar.training import hardware
@@ -42,7 +42,7 @@ def open_data(given: Input, reporter: Reporter, *, features: Features | None = N
     if given.recipe.data.classes is None:
         check_one_label(dataset.features.class_names, where=dataset.source)
     name = settle_recipe(given, dataset)[0].model.name
-    return encode(dataset, features, reporter, form=MODELS[name].form if name in MODELS else "words")
+    return encode(dataset, features, reporter, form=MODELS[name].form if name in MODELS else WORDS)
 
 
 def list_columns(features: Features | None) -> tuple[Column, ...]:
@@ -51,8 +51,8 @@ def list_columns(features: Features | None) -> tuple[Column, ...]:
     return tuple(Column(one["name"], one["type"], form=one["form"]) for one in found)
 
 
-def encode(dataset: Dataset, features: Features | None, reporter: Reporter, *, form: str = "words") -> Dataset:
-    """`dataset` as a network takes it that takes texts as `form`, "words" or "ngrams"; that of `features` counts."""
+def encode(dataset: Dataset, features: Features | None, reporter: Reporter, *, form: str = WORDS) -> Dataset:
+    """`dataset` as a network takes it that takes texts as `form`; that of `features` counts."""
     if dataset.features.kind == "image":
         return dataset
     from railcar.data.encode import encode_dataset

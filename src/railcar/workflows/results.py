@@ -22,11 +22,12 @@ from railcar.evaluation.evaluate import Evaluator
 from railcar.evaluation.metrics import describe, describe_regression, in_unit, softmax
 from railcar.layers.images import average_views
 from railcar.layers.ngrams import count_words
-from railcar.layers.raw import NETWORK, NGRAMS, take_raw
+from railcar.layers.raw import NETWORK, take_raw
 from railcar.layers.tables import EncodeColumns
 from railcar.layers.texts import FIRST_WORD
 from railcar.models.build import build_model, choose_scale, scale_numbers
 from railcar.recipe.schema import Recipe
+from railcar.registry import NGRAMS
 from railcar.runs.checkpoint import Checkpoint, restore_variables
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.storage.local import write_atomic
