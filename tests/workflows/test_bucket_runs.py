@@ -166,7 +166,7 @@ def test_a_network_that_is_lost_ends_no_training_and_the_rest_is_sent_later(
     google: Place, tmp_path: Path, clouds: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     recipe = write_recipe(tmp_path / "data", steps=40, checkpoint_every=10)
-    clouds.setenv("RAILCAR_RETRY_S", "0.5")
+    clouds.setenv("RAILCAR_RETRY_S", "0.05")  # given up while there are steps left: else there is nobody to warn
     google.faults.path, google.faults.n_busy = "checkpoints", 10**6
     with pytest.raises(OutputError, match="could not be sent there") as caught:
         train(recipe, google)
