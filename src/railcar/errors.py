@@ -10,6 +10,7 @@
     ├── RunError              a run directory that is damaged or in use                   1
     │   └── CheckpointError   no checkpoint, or none that is whole                        1
     ├── ArtifactError         an artifact that is damaged, foreign or too new             1
+    ├── WeightsMissing        pre-trained weights cannot be downloaded                    1
     ├── MissingExtra          an optional dependency is not installed                     1
     ├── OutputError           results cannot be written there                             1
     ├── TrainingError         training cannot go on (loss is not a number, ...)           1
@@ -88,6 +89,10 @@ class CheckpointError(RunError):
 
 
 class ArtifactError(RailcarError):
+    pass
+
+
+class WeightsMissing(RailcarError):
     pass
 
 

@@ -32,6 +32,16 @@ class Entry:
     is_embedded: bool = False
 
 
+@dataclass(frozen=True)
+class Backbone:
+    """A network of `keras.applications`: how it wants pixels ("tf" -1 to 1, "torch" and "caffe" less the mean of
+    ImageNet and, of "torch", over the deviation; "caffe" with blue first; "own": 0 to 255, it scales them itself), and
+    the fewest rows and columns that it takes (both as its documentation has them)."""
+
+    pixels: str
+    smallest: int = 32
+
+
 class Registry:
     """A table from a name to an `Entry`. `noun` is what such a name is called in messages ("model", "data set")."""
 
@@ -69,6 +79,9 @@ def check_tensorflow(needed_for: str) -> None:
     check_installed("tensorflow", package="TensorFlow", extra="cpu", needed_for=needed_for)
 
 
+PRETRAINED = "pretrained"
+"""The model that begins with the weights of another training."""
+
 MODELS = Registry(
     "model",
     {
@@ -99,6 +112,11 @@ MODELS = Registry(
             "railcar.models.resnet:build_resnet",
             "residual blocks, for small photos: more accurate than cnn, and slower",
             ("filters", "blocks", "activation", "dropout"),
+        ),
+        PRETRAINED: Entry(
+            "railcar.models.pretrained:build_pretrained",
+            "a network that has seen many photos (any of keras.applications) and a new output: accurate on few images",
+            ("backbone", "weights", "input_size", "fine_tune", "dense", "activation", "dropout"),
         ),
         "bag_of_ngrams": Entry(
             "railcar.models.text:build_bag_of_ngrams",
@@ -180,3 +198,34 @@ DATASETS = Registry(
         ),
     },
 )
+
+PIXELS = {
+    "tf": "scaled to -1 to 1",
+    "torch": "less ImageNet's mean, over its deviation",
+    "caffe": "blue first, less ImageNet's mean",
+    "own": "0 to 255, scaled by the network",
+}
+"""What a backbone wants done to pixels, in words."""
+
+BACKBONES = {
+    **dict.fromkeys(("MobileNetV2", "MobileNet", "ResNet50V2", "ResNet101V2", "ResNet152V2"), Backbone("tf")),
+    **dict.fromkeys(("MobileNetV3Small", "MobileNetV3Large"), Backbone("own")),
+    **dict.fromkeys((f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")), Backbone("own")),
+    **dict.fromkeys((f"EfficientNetB{size}" for size in range(8)), Backbone("own")),
+    **dict.fromkeys((f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")), Backbone("own")),
+    **dict.fromkeys(("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19"), Backbone("caffe")),
+    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), Backbone("torch")),
+    **dict.fromkeys(("InceptionV3", "InceptionResNetV2"), Backbone("tf", 75)),
+    **dict.fromkeys(("NASNetMobile", "NASNetLarge"), Backbone("tf")),
+    "Xception": Backbone("tf", 71),
+}
+"""What `model.backbone` may name."""
+
+
+def find_input_size(image_shape: tuple[int, int, int], input_size: int | None) -> tuple[int, int]:
+    """Height and width inside a pre-trained network: proportions stay, the shorter side becomes `input_size`."""
+    height, width, _ = image_shape
+    if input_size is None:
+        return height, width
+    scale = input_size / min(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)

@@ -171,7 +171,8 @@ class Prepared:
 @dataclass(frozen=True)
 class Features:
     """What a model is told of its data. `input_shape` is the shape of one example as the network takes it: (height,
-    width, channels) of an image, (words,) of a text, (numbers,) of a table's row.
+    width, channels) of an image, (words,) of a text, (numbers,) of a table's row. The kind "features" is for what the
+    frozen part of a pre-trained network makes of images.
 
     For images `mean` and `std` are those of the training pixels, one per channel, in units of 0 to 255. For texts and
     tables `encoding` says how raw input becomes what the network takes (`layers/texts.py`, `layers/tables.py`), fitted
@@ -210,7 +211,7 @@ class Features:
     @property
     def noun(self) -> str:
         """What its examples are called, in the plural."""
-        return {"image": "images", "text": "texts", "table": "rows"}[self.kind]
+        return {"image": "images", "features": "images", "text": "texts", "table": "rows"}[self.kind]
 
 
 @dataclass(frozen=True)

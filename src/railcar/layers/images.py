@@ -115,6 +115,27 @@ class ResizeImages(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("railcar")
+class AdaptChannels(keras.layers.Layer):
+    """uint8 [n, height, width, 1 or 3] -> uint8 [n, height, width, 3]: gray three times, or colours, with blue first if
+    `is_reversed`."""
+
+    def __init__(self, *, is_reversed: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.is_reversed = is_reversed
+
+    def call(self, images: Any) -> Any:
+        if images.shape[-1] == 1:
+            return tf.repeat(images, 3, axis=-1)
+        return tf.reverse(images, axis=[-1]) if self.is_reversed else images
+
+    def compute_output_spec(self, images: Any, *args: Any, **kwargs: Any) -> keras.KerasTensor:
+        return keras.KerasTensor((*images.shape[:-1], 3), dtype="uint8")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "is_reversed": self.is_reversed}
+
+
+@keras.saving.register_keras_serializable("railcar")
 class ScaleImages(keras.layers.Layer):
     """uint8 [n, height, width, channels] -> (image - mean) / std in the layer's compute dtype, the same shape.
 

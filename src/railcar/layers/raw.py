@@ -15,7 +15,7 @@ from railcar.layers.tables import EncodeColumns, name_inputs
 from railcar.layers.texts import build_text_encoder
 from railcar.registry import NGRAMS
 
-NETWORK = "network"
+NETWORK, NUMBERS = "network", "numbers"
 TEXT = "text"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from railcar.errors import RecipeError
+from railcar.layers.raw import NETWORK, NUMBERS
 from railcar.registry import MODELS
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -68,10 +69,19 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def list_layers(model: keras.Model) -> list[Any]:
+    """Those of a network, and where a network has its trained part in one layer those of that in its place."""
+    found: list[Any] = []
+    for layer in model.layers:
+        inner = [one for one in layer.layers if one.name != NUMBERS] if layer.name == NETWORK else [layer]
+        found += inner
+    return found
+
+
 def describe_model(model: keras.Model) -> list[dict[str, Any]]:
     """One row a layer: name, type, output shape without the batch, parameters."""
     rows = []
-    for layer in model.layers:
+    for layer in list_layers(model):
         shape = getattr(layer.output, "shape", ())
         rows.append(
             {

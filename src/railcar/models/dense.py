@@ -15,9 +15,11 @@ def draw_seeds(seed: int) -> Iterator[int]:
     return iter(range(seed * 1000 + 1, seed * 1000 + 1000))
 
 
-def add_logits(hidden: keras.KerasTensor, n_outputs: int, *, seeds: Iterator[int]) -> keras.KerasTensor:
-    """The last layer: float32 [n, n_outputs] in any precision."""
-    weights: Any = keras.initializers.GlorotUniform(seed=next(seeds))
+def add_logits(
+    hidden: keras.KerasTensor, n_outputs: int, *, seeds: Iterator[int], is_zero: bool = False
+) -> keras.KerasTensor:
+    """The last layer: float32 [n, n_outputs] in any precision; it starts with weights of zero if `is_zero`."""
+    weights: Any = "zeros" if is_zero else keras.initializers.GlorotUniform(seed=next(seeds))
     return layers.Dense(n_outputs, kernel_initializer=weights, dtype="float32", name="logits")(hidden)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from railcar.recipe.faults import Finding
 from railcar.recipe.reference import list_keys
 from railcar.recipe.schema import Recipe
-from railcar.registry import MODELS
+from railcar.registry import BACKBONES, MODELS, PRETRAINED
 
 
 def find_conflicts(recipe: Recipe) -> Iterator[Finding]:
@@ -20,6 +20,7 @@ def find_conflicts(recipe: Recipe) -> Iterator[Finding]:
         _sides_leave_something,
         _model_is_known,
         _model_has_the_keys,
+        _backbone_fits,
         _initializer_fits,
         _one_length,
         _optimizer_fits,
@@ -69,6 +70,31 @@ def _model_has_the_keys(recipe: Recipe) -> Iterator[Finding]:
                 f"leave it out; {model.name} knows {', '.join(MODELS[model.name].keys)}",
                 others=(("model", "name"),),
             )
+
+
+def _backbone_fits(recipe: Recipe) -> Iterator[Finding]:
+    model = recipe.model
+    if model.name != PRETRAINED:
+        return
+    if model.backbone not in BACKBONES:
+        from difflib import get_close_matches
+
+        close = get_close_matches(model.backbone, BACKBONES, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]}?" if close else f"one of: {', '.join(BACKBONES)}"
+        yield Finding(("model", "backbone"), f"keras.applications has no {model.backbone!r}", hint)
+    if recipe.data.scale != "auto":
+        yield Finding(
+            ("data", "scale"), f"{model.backbone} has a scaling of its own", "leave it out", others=(("model", "name"),)
+        )
+    if model.fine_tune is None:
+        return
+    why = None
+    if model.weights == "none":
+        why = "without weights all of it is trained"
+    elif recipe.training.optimizer.name == "muon":
+        why = "muon has no learning rate for a part of a network"
+    if why:
+        yield Finding(("model", "fine_tune"), why, "leave it out", others=(("model", "name"),))
 
 
 def _initializer_fits(recipe: Recipe) -> Iterator[Finding]:

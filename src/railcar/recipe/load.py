@@ -42,13 +42,16 @@ NAMED = {("model",): {"mirror_average", "shift_average"}, ("training", "optimize
 Overrides = Sequence[str] | Mapping[str, Any]
 
 
-def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None, overrides: Overrides = ()) -> Recipe:
+def load_recipe(
+    source: str | Path | Mapping[str, Any] | Recipe | None, overrides: Overrides = (), *, is_partial: bool = False
+) -> Recipe:
     """The recipe of `source` with `overrides` on top, whole and checked.
 
     `source` is the path of a `.yaml`, `.yml` or `.py` file, a bundled recipe's name, a mapping, a `Recipe`, or None
     for the defaults. `overrides` are `"training.batch_size=256"` (values read as YAML) or a mapping from dotted keys to
     values; they never invent keys. Of `training.steps` and `training.epochs`, overriding one unsets the other; naming
-    another model or optimizer unsets what `source` says of the one it has.
+    another model or optimizer unsets what `source` says of the one it has. Of what `is_partial`, to be completed by
+    what suits the data, keys that are not there yet contradict nothing.
 
     Raises `RecipeError` with all faults: each with its line, its key, what is wrong and the nearest valid spelling.
     """
@@ -60,7 +63,7 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe | None, override
     _forget_settings(values, changes)
     for path, value in changes.values.items():
         _set(values, path, value)
-    recipe, findings = _validate(values)
+    recipe, findings = _validate(values, is_partial=is_partial)
     found += [_place(finding, document, changes) for finding in findings]
     if found:
         found.sort(key=_line)
@@ -289,6 +292,15 @@ def _set(values: dict[str, Any], path: KeyPath, value: Any) -> None:
     values[str(path[-1])] = value
 
 
+def _is_there(values: dict[str, Any], path: KeyPath) -> bool:
+    node: Any = values
+    for part in path:
+        if not isinstance(node, dict) or str(part) not in node:
+            return False
+        node = node[str(part)]
+    return True
+
+
 def _forget_settings(values: dict[str, Any], changes: _Changes) -> None:
     """Drop the settings of a model or an optimizer in whose place another is named."""
     for path, kept in NAMED.items():
@@ -320,7 +332,7 @@ def _fill_empty_nodes(values: dict[str, Any], node: type[Node]) -> dict[str, Any
     return filled
 
 
-def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Finding]]:
+def _validate(values: dict[str, Any], *, is_partial: bool) -> tuple[Recipe, list[Finding]]:
     """The recipe and all findings; where there are some, the recipe has defaults in place of what is at fault."""
     findings = list(find_unwritable(values))
     _drop(values, findings)
@@ -333,8 +345,10 @@ def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Finding]]:
         recipe = _to_recipe(values)
     wrong = {finding.path for finding in findings}
     # A rule is not asked about keys that are wrong already: what it would say is about a default.
-    findings += [found for found in find_conflicts(recipe) if wrong.isdisjoint((found.path, *found.others))]
-    return recipe, findings
+    conflicts = [found for found in find_conflicts(recipe) if wrong.isdisjoint((found.path, *found.others))]
+    if is_partial:
+        conflicts = [one for one in conflicts if all(_is_there(values, path) for path in (one.path, *one.others))]
+    return recipe, findings + conflicts
 
 
 def _to_recipe(values: dict[str, Any]) -> Recipe:

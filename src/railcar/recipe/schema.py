@@ -100,6 +100,18 @@ class Data(Node):
     alike by chance, it is told only."""
 
 
+class FineTune(Node):
+    """Train the top of a pre-trained backbone, too, once the new output has learnt."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """The share of the backbone's layers that is trained, counted from its output. Its batch normalisation stays as it
+    is."""
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Their learning rate, as a share of that of the new output."""
+    after: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """The share of the steps in which the output learns alone."""
+
+
 class Model(Node):
     """The network."""
 
@@ -149,6 +161,16 @@ class Model(Node):
     """Standard deviation of `truncated_normal`."""
     bias: float = 0.0
     """What biases start with."""
+    backbone: str = "MobileNetV2"
+    """For `pretrained`: a network of keras.applications."""
+    weights: str = "imagenet"
+    """What its backbone begins with: `imagenet`, which is downloaded once; the path of a file of weights; or `none`:
+    then all of it is trained."""
+    input_size: Count | None = None
+    """For `pretrained`: the side in pixels that images have inside the network, `data.image_size` when absent. Small
+    images are better seen enlarged."""
+    fine_tune: FineTune | None = None
+    """For `pretrained`: what of the backbone is trained; nothing when absent."""
     mirror_average: bool = False
     """Outside training, average the logits of an image and of its mirror image (test-time augmentation)."""
     shift_average: bool = False

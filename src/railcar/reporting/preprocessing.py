@@ -12,7 +12,7 @@ from typing import Any
 
 from railcar.data.types import Features
 from railcar.recipe.schema import Recipe
-from railcar.registry import NGRAMS
+from railcar.registry import BACKBONES, NGRAMS, PIXELS, PRETRAINED, find_input_size
 
 _MAX_NAMED = 8
 _MAX_WORDS = 6
@@ -78,7 +78,8 @@ def list_lines(features: Features, recipe: Recipe) -> list[str]:
     if features.kind == "image":
         (height, width, _), changes = features.image_shape, _list_changes(recipe)
         resized = f"{_FIT_VERBS[recipe.data.fit]} to {height}x{width}"
-        lines = [f"decoded to {_color(features)}, {resized}, {_describe_scale(features, recipe)}"]
+        enlarged = f", {words}" if (words := _describe_enlarging(features, recipe)) else ""
+        lines = [f"decoded to {_color(features)}, {resized}{enlarged}, {_describe_scale(features, recipe)}"]
         return [*lines, f"in training {'; '.join(changes)}"] if changes else lines
     if encoding.get("form") == NGRAMS:
         n_words, n_characters = _count_ngrams(encoding["vocabulary"])
@@ -146,6 +147,12 @@ def _describe_image(features: Features, recipe: Recipe, last: tuple[Step, ...]) 
     ]
     if changes := _list_changes(recipe):
         steps.append(Step("change at random", tuple(changes), f"uint8 {size}", is_training_only=True))
+    if words := _describe_enlarging(features, recipe):
+        height, width = find_input_size(features.image_shape, recipe.model.input_size)
+        size = f"[{height}, {width}, {channels}]"
+        steps.append(Step("enlarge", (f"{words}, bilinear",), f"uint8 {size}"))
+    if recipe.model.name == PRETRAINED:
+        size = size.replace(f"{channels}]", "3]")
     steps.append(Step("scale", (_describe_scale(features, recipe),), f"float32 {size}"))
     given = Step("an image", ("a file of any usual form, or an array of pixels of 0 to 255",), "bytes, or uint8")
     return Preprocessing("What becomes of an image", given, (*steps, *last))
@@ -155,9 +162,19 @@ def _color(features: Features) -> str:
     return "gray" if features.image_shape[2] == 1 else "RGB"
 
 
+def _describe_enlarging(features: Features, recipe: Recipe) -> str:
+    """What a pre-trained network does to the size; nothing where it takes images as they are."""
+    if recipe.model.name != PRETRAINED:
+        return ""
+    height, width = find_input_size(features.image_shape, recipe.model.input_size)
+    return f"then resized to {height}x{width}" if (height, width) != features.image_shape[:2] else ""
+
+
 def _describe_scale(features: Features, recipe: Recipe) -> str:
     from railcar.models.build import choose_scale, scale_numbers
 
+    if recipe.model.name == PRETRAINED:
+        return f"{PIXELS[BACKBONES[recipe.model.backbone].pixels]}, as {recipe.model.backbone} wants it"
     scale, _ = choose_scale(recipe.data.scale, features.mean)
     if scale == "none":
         return "pixels of 0 to 255 as they are"

@@ -73,7 +73,7 @@ Measure = Callable[[Split], dict[str, float]]
 class Training:
     """One run in progress: the parts that the functions below work on. `replicas` None is one device. To workers other
     than the chief `run` is no more than a name. `on_saved` is called after each checkpoint, in the thread that
-    wrote it."""
+    wrote it. `whole` is the network that checkpoints hold, where `model` is only the part of it that is trained."""
 
     recipe: Recipe
     dataset: Dataset
@@ -90,6 +90,7 @@ class Training:
     save_first: bool = False
     replicas: Replicas | None = None
     on_saved: Callable[[], None] | None = None
+    whole: Any = None
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -104,7 +105,7 @@ class Training:
 
     @property
     def groups(self) -> dict[str, Any]:
-        groups = {"model": self.model.variables, "optimizer": self.optimizer.variables}
+        groups = {"model": (self.whole or self.model).variables, "optimizer": self.optimizer.variables}
         return groups | ({"average": self.average.variables} if self.average else {})
 
     @property

@@ -8,6 +8,8 @@ variables, the same checkpoint. Knows nothing of the loop.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,7 +18,32 @@ import tensorflow as tf
 from railcar.training.muon import Muon
 
 
-class FusedAdam(keras.optimizers.Adam):
+@dataclass(frozen=True)
+class SlowPart:
+    """Variables that learn at `rate` times the learning rate, and that only from step `first_step` (from 0) on."""
+
+    variables: Sequence[Any]
+    rate: float
+    first_step: int
+
+
+class _TwoRates:
+    """For optimizers: variables of a `SlowPart` have a learning rate of their own."""
+
+    slow: SlowPart | None = None
+    iterations: Any
+
+    def _rate_of(self, variable: Any, learning_rate: Any) -> Any:
+        """float32 []."""
+        rate = tf.cast(learning_rate, tf.float32)
+        # Keras hands over the variables of TensorFlow inside its own
+        if self.slow is None or all(one.value is not variable for one in self.slow.variables):
+            return rate
+        is_on = tf.convert_to_tensor(self.iterations) >= self.slow.first_step
+        return tf.where(is_on, rate * self.slow.rate, 0.0)
+
+
+class FusedAdam(_TwoRates, keras.optimizers.Adam):
     """Adam (Kingma and Ba, 2014, section 2's reformulation) with one kernel a variable. State as in Keras' Adam.
 
     With `weight_decay` it is AdamW (Loshchilov and Hutter, 2017): Keras' base class decays before the update.
@@ -31,7 +58,7 @@ class FusedAdam(keras.optimizers.Adam):
             v=self._velocities[index].value.handle,
             beta1_power=tf.pow(tf.constant(self.beta_1, tf.float32), step),
             beta2_power=tf.pow(tf.constant(self.beta_2, tf.float32), step),
-            lr=tf.cast(learning_rate, tf.float32),
+            lr=self._rate_of(variable, learning_rate),
             beta1=self.beta_1,
             beta2=self.beta_2,
             epsilon=self.epsilon,
@@ -39,18 +66,18 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
-class FusedSGD(keras.optimizers.SGD):
+class FusedSGD(_TwoRates, keras.optimizers.SGD):
     """SGD with Nesterov momentum (Sutskever et al., 2013) with one kernel a variable. State as in Keras' SGD."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate = self._rate_of(variable, learning_rate)
         if not self.momentum:
-            rate = tf.cast(learning_rate, tf.float32)
             tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=rate, delta=gradient)
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,
-            lr=tf.cast(learning_rate, tf.float32),
+            lr=rate,
             grad=gradient,
             momentum=self.momentum,
             use_nesterov=True,
@@ -103,11 +130,13 @@ def build_optimizer(
     beta_2: float = 0.999,
     bias_learning_rate: float | None = None,
     head_learning_rate: float | None = None,
+    slow: SlowPart | None = None,
     scale_loss: bool = False,
 ) -> keras.optimizers.Optimizer:
     """The optimizer, its variables built for `model`. `scale_loss` wraps it in dynamic loss scaling (float16).
 
-    Biases and normalisation (variables of one dimension) are not decayed.
+    Biases and normalisation (variables of one dimension) are not decayed, nor what learns as a `slow` part, which no
+    optimizer but Adam and SGD has.
     """
     rate: Any = schedule
     decay = weight_decay or None
@@ -120,7 +149,10 @@ def build_optimizer(
     else:
         optimizer = FusedAdam(rate, beta_1=beta_1, beta_2=beta_2, weight_decay=decay if name == "adamw" else None)
     if decay:
-        optimizer.exclude_from_weight_decay([one for one in model.trainable_variables if len(one.shape) < 2])
+        kept = [one for one in model.trainable_variables if len(one.shape) < 2]
+        optimizer.exclude_from_weight_decay([*kept, *(slow.variables if slow else ())])
+    if slow is not None:
+        optimizer.slow = slow
     # Keras would sum gradients over replicas, one by one; `distribute.py` has done so when they come here.
     optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
     if scale_loss:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from railcar.models.build import describe_model
+from railcar.models.build import describe_model, list_layers
 from railcar.training.flops import count_forward_flop
 
 
 def describe_architecture(model: Any) -> list[dict[str, Any]]:
     """One row a layer, as `reporting/architecture.py` draws them and as the run's manifest has them."""
     rows = describe_model(model)
-    for row, layer in zip(rows, model.layers, strict=True):
+    for row, layer in zip(rows, list_layers(model), strict=True):
         row["operations"] = count_forward_flop(layer)
         row["has_kernel"] = any(len(one.shape) > 1 for one in layer.variables)
     return rows

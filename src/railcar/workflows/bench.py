@@ -75,6 +75,7 @@ def measure_recipes(
         told(f"recipe {name}")
         dataset = make_random_data(image_shape, n_classes, n_images=recipe.training.batch_size * _N_BATCHES)
         job = prepare_job(Input(load_recipe(recipe, _bare_settings()), is_complete=True), dataset, None)
+        job.halves = None  # all of the network is measured
         rate = measure_training(job, seconds)
         flop = count_step_flop(job.model)
         rows.append(

@@ -14,6 +14,7 @@ from railcar.registry import check_installed, check_tensorflow
 from railcar.runs.place import check_place, find_place
 from railcar.storage.remote import write
 from railcar.training.tensorflow import quiet_stderr
+from railcar.workflows.encoding import encode_images
 from railcar.workflows.inputs import Input, Overrides, resolve_input
 from railcar.workflows.job import Job, prepare_job
 from railcar.workflows.look import Look
@@ -64,6 +65,7 @@ def find_learning_rate(
         dataset = open_data(given, reporter)
         with reporter.working("loading TensorFlow"):
             job = prepare_job(_on_one_device(given), dataset, None)
+        job = encode_images(job, reporter)
         found = _sweep(job, reporter)
         if found is None:
             raise TrainingError(

@@ -11,8 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from railcar.registry import PRETRAINED
+
 # Training examples of a class below which a result says nothing of others.
 _FEWEST = 15
+# Pixels that the sides of photos have inside a backbone at the least.
+_SMALL_PHOTO, _LARGER_PHOTO = 96, 128
+# Of so many there is time for more pixels.
+_FEW_PHOTOS = 5000
 # So many lines of validations are read; where passes are short, several make one.
 _MOST_VALIDATIONS = 20
 
@@ -49,6 +55,8 @@ def find_habit(name: str, n_train: int, size: tuple[int, int] | None = None) -> 
 
 def _find_image_habit(name: str, n_train: int, side: int) -> Habit:
     """Small sets get smaller batches and more passes."""
+    if name == PRETRAINED:
+        return _pretrained(n_train, side)
     batch_size = 128 if n_train >= 4000 else 64 if n_train >= 1000 else 16
     model, reasons = {"cnn": _size_cnn, "resnet": _size_resnet}.get(name, lambda side: ({}, {}))(side)
     return Habit(model, _adamw(2e-3), batch_size, 60_000, (6, 40), reasons=reasons)
@@ -76,6 +84,16 @@ def _size_resnet(side: int) -> tuple[dict[str, Any], dict[str, str]]:
     filters = [min(32 * 2**stage, 256) for stage in range(n_stages)]
     reason = f"halved {n_stages - 1}x, {side} pixels become {side // 2 ** (n_stages - 1)}"
     return {"filters": filters, "blocks": 2}, {"model.filters": reason}
+
+
+def _pretrained(n_train: int, side: int) -> Habit:
+    """Only the output learns: passes over features that are computed once cost little."""
+    model: dict[str, Any] = {"dropout": 0.3}
+    reasons = {}
+    if side < _SMALL_PHOTO:
+        model["input_size"] = _SMALL_PHOTO if n_train > _FEW_PHOTOS else _LARGER_PHOTO
+        reasons["model.input_size"] = f"a backbone sees little in images of {side} pixels: they are enlarged"
+    return Habit(model, _adamw(1e-3), _choose_batch(n_train, most=128), 300_000, (10, 30), reasons=reasons)
 
 
 def explain_scarcity(n_train: int, n_classes: int, noun: str) -> str | None:

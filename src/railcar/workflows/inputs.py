@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from railcar.errors import DataError, NotFound, UsageError
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
-from railcar.registry import DATASETS, MODELS
+from railcar.registry import DATASETS, MODELS, PRETRAINED
 from railcar.storage.address import is_remote, parse
 from railcar.storage.local import expand_home
 from railcar.workflows.habits import find_habit
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 Overrides = Sequence[str] | Mapping[str, Any]
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".py")
 ARRAYS = "arrays"
+# Pixels of the shorter side from which images are taken for photos, which a backbone knows much about.
+_PHOTO_SIDE = 64
+# Who sets one of these asks for a pre-trained network.
+_PRETRAINED_KEYS = {"backbone", "weights", "input_size", "fine_tune"}
 DEFAULT_MODELS = {"image": "cnn", "text": "bag_of_ngrams", "table": "tabm"}
 
 
@@ -89,7 +93,7 @@ def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
         return Input(load_recipe(data, overrides), is_complete=True, overrides=overrides)
     if isinstance(data, str | Path):
         return _resolve_text(str(data), overrides)
-    base = load_recipe({"name": ARRAYS, "data": {"source": ARRAYS}}, overrides)
+    base = load_recipe({"name": ARRAYS, "data": {"source": ARRAYS}}, overrides, is_partial=True)
     return Input(base, is_complete=False, overrides=overrides, arrays=read_arrays(data))
 
 
@@ -108,15 +112,15 @@ def _resolve_text(text: str, overrides: Overrides) -> Input:
         return Input(load_recipe(path, overrides), is_complete=True, overrides=overrides)
     if is_remote(text):
         base = {"name": _name_from(Path(parse(text).name).stem), "data": {"source": text}}
-        return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
+        return Input(load_recipe(base, overrides, is_partial=True), is_complete=False, overrides=overrides)
     if path.exists():
         base = {"name": _name_from(path.resolve().stem), "data": {"source": str(path.absolute())}}
-        return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
+        return Input(load_recipe(base, overrides, is_partial=True), is_complete=False, overrides=overrides)
     if text in bundled_recipes():
         return Input(load_recipe(text, overrides), is_complete=True, overrides=overrides)
     if text in DATASETS:
         base = {"name": text, "data": {"source": text}}
-        return Input(load_recipe(base, overrides), is_complete=False, overrides=overrides)
+        return Input(load_recipe(base, overrides, is_partial=True), is_complete=False, overrides=overrides)
     raise _nothing_called(text)
 
 
@@ -208,7 +212,7 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
     """A network and a length of training that suit the data; `label` is the column that is learnt, of rows. `asked` is
     the recipe as far as the user gave it: a network of his own is trained as it is used to, and a length or a batch
     size decides the warm-up."""
-    name = _choose_network(asked, features.kind)
+    name = _choose_network(asked, features)
     habit = find_habit(name, n_train, features.image_shape[:2] if features.kind == "image" else None)
     epochs, own = habit.epochs(n_train), asked.training.model_fields_set
     batch_size = asked.training.batch_size if "batch_size" in own else habit.batch_size
@@ -232,10 +236,32 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
     return Chosen({"model": {"name": name, **habit.model}, "training": training, "data": data}, reasons)
 
 
-def _choose_network(asked: Recipe, kind: str) -> str:
-    name = asked.model.name if "name" in asked.model.model_fields_set else DEFAULT_MODELS[kind]
-    # what was asked for and does not fit is refused later, in words
-    return name if name in MODELS and MODELS[name].kind == kind else DEFAULT_MODELS[kind]
+def _choose_network(asked: Recipe, features: Features) -> str:
+    kind, keys = features.kind, asked.model.model_fields_set
+    if "name" in keys:
+        # what was asked for and does not fit is refused later, in words
+        name = asked.model.name
+        return name if name in MODELS and MODELS[name].kind == kind else DEFAULT_MODELS[kind]
+    if kind == "image" and (keys & _PRETRAINED_KEYS or _suits_pretrained(asked, features)):
+        return PRETRAINED
+    return DEFAULT_MODELS[kind]
+
+
+def _suits_pretrained(asked: Recipe, features: Features) -> bool:
+    """Photos of some size, and no wish that a pre-trained network could not fulfil."""
+    if features.image_shape[2] != 3 or min(features.image_shape[:2]) < _PHOTO_SIDE:
+        return False
+    keys = {*MODELS[PRETRAINED].keys, "mirror_average", "shift_average"}
+    is_plain = asked.data.scale == "auto" and asked.training.optimizer.name != "muon"
+    return is_plain and asked.model.model_fields_set <= keys
+
+
+def begin_afresh(given: Input) -> Input | None:
+    """`given` with the usual network, where nobody asked for a pre-trained one; else None."""
+    if given.is_complete or given.taken or given.recipe.model.model_fields_set & {"name", *_PRETRAINED_KEYS}:
+        return None
+    model = given.recipe.model.model_copy(update={"name": DEFAULT_MODELS["image"]})
+    return replace(given, recipe=given.recipe.model_copy(update={"model": model}))
 
 
 def _describe_rows(asked: Recipe, features: Features, label: str) -> dict[str, str]:

@@ -9,19 +9,19 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from railcar.data.decoding import EncodedImages
-from railcar.errors import RecipeError, TrainingError
+from railcar.errors import RecipeError, TrainingError, WeightsMissing
 from railcar.recipe.schema import Augment, Recipe
-from railcar.registry import DATASETS, MODELS, check_installed
+from railcar.registry import DATASETS, MODELS, PRETRAINED, check_installed
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.training.schedule import StepPlan, build_plan
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.habits import explain_scarcity
-from railcar.workflows.inputs import Input, look_up, settle_recipe
+from railcar.workflows.inputs import Input, begin_afresh, look_up, settle_recipe
 
 if TYPE_CHECKING:
     from railcar.data.types import Dataset, Features
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Job:
-    """`choices` are automatic ones: dotted key -> value and reason; `reasons` are those of the recipe's own keys.
-    `weights` says where the model's weights come from, None when they are fresh."""
+    """What was `given`, with all that was settled. `choices` are automatic ones: dotted key -> value and reason;
+    `reasons` are those of the recipe's own keys. `weights` says where the model's weights come from, None when they are
+    fresh. `halves` are the frozen and the trained part of a network of which the first is computed once, and `encoded`
+    is what that gives for the data (`workflows/encoding.py`)."""
 
     recipe: Recipe
     dataset: Dataset
@@ -41,9 +43,22 @@ class Job:
     plan: StepPlan
     model: Any
     choices: dict[str, Choice]
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str]
+    given: Input
     weights: str | None = None
     replicas: Replicas | None = None
+    halves: tuple[Any, Any] | None = None
+    encoded: Dataset | None = None
+
+    @property
+    def trained(self) -> Any:
+        """What learns: the network, or of one whose first part is computed once the other."""
+        return self.halves[1] if self.halves else self.model
+
+    @property
+    def training_data(self) -> Dataset:
+        """The data as `trained` takes it."""
+        return self.encoded or self.dataset
 
     def decisions(self) -> dict[str, dict[str, Any]]:
         """As decisions.json has them."""
@@ -60,13 +75,14 @@ def prepare_job(
     *,
     replicas: Replicas | None = None,
     modes: dict[str, str] | None = None,
+    is_fresh: bool = True,
     before_model: Callable[[Recipe, Runtime], None] = lambda recipe, runtime: None,
 ) -> Job:
     """Settle everything. TensorFlow is imported here. A resumed run keeps the precision and compile mode it began with,
     whatever this machine would choose. Raises `RecipeError` and `MissingExtra`.
 
     `replicas` are those of a cluster that was joined, where `before_model` is called when all else is settled; `modes`
-    are the chief's precision and compile mode.
+    are the chief's precision and compile mode. Unless `is_fresh` pre-trained weights are not read: others come.
     """
     recipe, reasons = settle_recipe(given, dataset)
     inputs = dataset.splits["train"].inputs
@@ -74,6 +90,16 @@ def prepare_job(
     plan = _build_plan(recipe, dataset)
     _check_recipe(recipe, dataset, plan)
     import_tensorflow(needed_for="training")
+    reads = is_fresh and resumed is None
+    if reads and recipe.model.name == PRETRAINED:
+        try:
+            _fetch_weights(recipe, dataset.features)
+        except WeightsMissing as error:
+            if (other := begin_afresh(given)) is None:
+                raise
+            job = prepare_job(other, dataset, None, replicas=replicas, modes=modes, before_model=before_model)
+            job.reasons["model.name"] = f"begun afresh: {error.what.removeprefix('model.weights: ')}"
+            return job
     with quiet_stderr():
         from railcar.models.build import choose_scale
         from railcar.training.runtime import Choice, choose_runtime
@@ -95,17 +121,42 @@ def prepare_job(
         distribution, replicas = _distribute(recipe, replicas, is_resumed=resumed is not None)
         before_model(recipe, runtime)
         with replicas.scope() if replicas else nullcontext():
-            model = build_from_recipe(recipe, dataset.features, precision=runtime.precision.value)
-        _check_memory(recipe, dataset.features, runtime, model, replicas)
-        kernels = _choose_kernels(recipe, runtime, model, resumed, replicas)
+            precision = runtime.precision.value
+            model = build_from_recipe(recipe, dataset.features, precision=precision, is_fresh=reads)
+        halves, kept = _halve(recipe, model, replicas)
+        trained = halves[1] if halves else model
+        _check_memory(recipe, dataset.features, runtime, trained, replicas)
+        kernels = _choose_kernels(recipe, runtime, trained, resumed, replicas)
     steps_per_call = runtime.steps_per_call.value
     plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call
     choices = {**runtime.choices(), **({"training.kernels": kernels} if kernels else {})}
-    if dataset.features.kind == "image":
+    if kept:
+        choices["model.features"] = kept
+    if recipe.model.name != PRETRAINED and dataset.features.kind == "image":
         choices["data.scale"] = Choice(*choose_scale(recipe.data.scale, dataset.features.mean))
     if replicas or recipe.training.distribution != "auto":  # one device has nothing to choose between
         choices["training.distribution"] = distribution
-    return Job(recipe, dataset, runtime, plan, model, choices, reasons, replicas=replicas)
+    return Job(recipe, dataset, runtime, plan, model, choices, reasons, given, replicas=replicas, halves=halves)
+
+
+def _fetch_weights(recipe: Recipe, features: Features) -> None:
+    with quiet_stderr():
+        from railcar.models.pretrained import fetch_weights
+
+        node = recipe.model
+        fetch_weights(node.backbone, node.weights, features.image_shape, node.input_size)
+
+
+def _halve(recipe: Recipe, model: Any, replicas: Replicas | None) -> tuple[tuple[Any, Any] | None, Choice | None]:
+    """The frozen and the trained part of a pre-trained network, if the first is computed once; and whether, and why."""
+    from railcar.models.pretrained import split_frozen
+    from railcar.workflows.encoding import choose_encoding
+
+    parts = split_frozen(model) if recipe.model.name == PRETRAINED else None
+    if parts is None:
+        return None, None
+    choice = choose_encoding(recipe, replicas)
+    return parts if choice.value == "kept" else None, choice
 
 
 def _choose_kernels(
@@ -267,7 +318,12 @@ def with_absolute_sources(recipe: Recipe) -> Recipe:
         value = getattr(recipe.data, key)
         if isinstance(value, str) and value not in DATASETS and Path(value).expanduser().exists():
             update[key] = str(Path(value).expanduser().absolute())
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=update)}) if update else recipe
+    if update:
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=update)})
+    weights = Path(recipe.model.weights).expanduser()
+    if recipe.model.weights in ("imagenet", "none") or not weights.exists():
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"weights": str(weights.absolute())})})
 
 
 def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:

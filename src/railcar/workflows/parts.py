@@ -7,23 +7,28 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from railcar.data.pipeline import DTYPES, Batches
 from railcar.data.types import Split
 from railcar.layers.ngrams import WeighNgrams
 from railcar.models.airbench import adapt_whitening
+from railcar.models.pretrained import adapt_standardization, list_tuned
+from railcar.registry import PRETRAINED
 from railcar.runs.run_dir import RunDir
 from railcar.training.augment import build_augment, read_augmentation
 from railcar.training.average import WeightAverage
 from railcar.training.compiled import Steps, compile_steps
 from railcar.training.loop import Training
-from railcar.training.optimizer import Schedule, build_optimizer
+from railcar.training.optimizer import Schedule, SlowPart, build_optimizer
 from railcar.training.progress import Reporter
+from railcar.workflows.encoding import find_first_step
 from railcar.workflows.job import Job
 
 if TYPE_CHECKING:
     from railcar.training.summaries import Summaries
 
-_N_WHITENING = 5000
+_N_TELLING = 5000
 _BLOCK = 8192
 
 
@@ -37,14 +42,21 @@ def build_optimizer_for(job: Job, schedule: Any) -> Any:
     """The recipe's optimizer for the job's network; `schedule` has the recipe's learning rate as its `peak`."""
     settings = job.recipe.training.optimizer.model_dump(exclude={"schedule", "learning_rate", "warmup_steps"})
     scale_loss = job.runtime.precision.value == "float16"
-    return build_optimizer(settings.pop("name"), schedule, model=job.model, scale_loss=scale_loss, **settings)
+    node, slow = job.recipe.model.fine_tune, None
+    if job.recipe.model.name == PRETRAINED and node:
+        slow = SlowPart(list_tuned(job.trained), node.rate, find_first_step(node, job.plan))
+    return build_optimizer(
+        settings.pop("name"), schedule, model=job.trained, slow=slow, scale_loss=scale_loss, **settings
+    )
 
 
 def set_start(job: Job) -> None:
     """Set what a network takes from the statistics of training examples, if it takes anything."""
-    split = job.dataset.splits["train"]
-    if job.dataset.features.kind == "image":
-        adapt_whitening(job.model, lambda: split.inputs[split.rows[:_N_WHITENING]])
+    split = job.training_data.splits["train"]
+    if job.training_data.features.kind == "image":
+        adapt_whitening(job.model, lambda: split.inputs[split.rows[:_N_TELLING]])
+    if job.recipe.model.name == PRETRAINED:
+        adapt_standardization(job.trained, lambda: np.asarray(split.inputs[split.rows[:_N_TELLING]]))
     for layer in job.model.layers:
         if isinstance(layer, WeighNgrams):
             layer.adapt(
@@ -56,11 +68,11 @@ def set_start(job: Job) -> None:
 def build_trial(job: Job, schedule: Any) -> tuple[Steps, Batches]:
     """What makes steps of `job` that nobody keeps, on one device: the compiled call, and the batches for it. The
     network is changed by them."""
-    node, features, split = job.recipe.training, job.dataset.features, job.dataset.splits["train"]
+    node, features, split = job.recipe.training, job.training_data.features, job.training_data.splits["train"]
     augmentation = read_augmentation(job.recipe, features.image_shape) if features.kind == "image" else None
     set_start(job)
     steps = compile_steps(
-        job.model,
+        job.trained,
         build_optimizer_for(job, schedule),
         batch_shape=(node.batch_size, *features.input_shape),
         dtype=DTYPES[features.kind],
@@ -86,12 +98,13 @@ def build_training(
     averaged = job.recipe.training.average
     with job.replicas.scope() if job.replicas else nullcontext():
         optimizer = build_optimizer_for(job, schedule)
-        average = WeightAverage(job.model, n_steps=job.plan.n_steps, **averaged.model_dump()) if averaged else None
+        average = WeightAverage(job.trained, n_steps=job.plan.n_steps, **averaged.model_dump()) if averaged else None
     return Training(
         recipe=job.recipe,
-        dataset=job.dataset,
+        dataset=job.training_data,
         run=run,
-        model=job.model,
+        model=job.trained,
+        whole=job.model,
         optimizer=optimizer,
         schedule=schedule,
         plan=job.plan,

@@ -26,8 +26,9 @@ from railcar.layers.raw import NETWORK, take_raw
 from railcar.layers.tables import EncodeColumns
 from railcar.layers.texts import FIRST_WORD
 from railcar.models.build import build_model, choose_scale, scale_numbers
+from railcar.models.pretrained import split_frozen
 from railcar.recipe.schema import Recipe
-from railcar.registry import NGRAMS
+from railcar.registry import NGRAMS, PRETRAINED
 from railcar.runs.checkpoint import Checkpoint, restore_variables
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.storage.local import write_atomic
@@ -36,9 +37,12 @@ _N_SAMPLES = 20
 _N_MISTAKES = 24
 
 
-def build_from_recipe(recipe: Recipe, features: Features, *, precision: str) -> Any:
-    """The recipe's network for data of these features, in one precision."""
+def build_from_recipe(recipe: Recipe, features: Features, *, precision: str, is_fresh: bool = False) -> Any:
+    """The recipe's network for data of these features, in one precision. Pre-trained weights are read if it `is_fresh`:
+    others come from a checkpoint."""
     facts = _describe_for_network(recipe, features)
+    if recipe.model.name == PRETRAINED:
+        facts["is_fresh"] = is_fresh
     return build_model(recipe.model.model_dump(), kind=features.kind, precision=precision, seed=recipe.seed, **facts)
 
 
@@ -77,7 +81,8 @@ class Finished:
     On a GPU TensorFloat-32 is switched off for it: ten bits of mantissa are not what other machines compute.
     """
 
-    def __init__(self, model: Any, dataset: Dataset, checkpoint_name: str) -> None:
+    def __init__(self, model: Any, dataset: Dataset, checkpoint_name: str, *, encoded: Dataset | None = None) -> None:
+        """`encoded` is `dataset` as the trained part of a pre-trained network takes it, if that was computed."""
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self.model = model
         self.dataset = dataset
@@ -85,11 +90,16 @@ class Finished:
         features = dataset.features
         # The splits are encoded already; images are taken raw by the network itself.
         network = model if features.kind == "image" else model.get_layer(NETWORK)
-        self._evaluator = Evaluator(network, features)
+        self._measured = dataset
+        if encoded is not None and (parts := split_frozen(model)) is not None:
+            network, self._measured = parts[1], encoded
+        self._evaluator = Evaluator(network, self._measured.features)
         self._logits: dict[str, NDArray[np.float32]] = {}
 
     @classmethod
-    def restore(cls, recipe: Recipe, dataset: Dataset, checkpoint: Checkpoint) -> Finished:
+    def restore(
+        cls, recipe: Recipe, dataset: Dataset, checkpoint: Checkpoint, *, encoded: Dataset | None = None
+    ) -> Finished:
         """Rebuilt from a recipe and a checkpoint."""
         model = build_from_recipe(recipe, dataset.features, precision="float32")
         restore_variables(checkpoint, {"average" if recipe.training.average else "model": model.variables})
@@ -97,11 +107,11 @@ class Finished:
         model = for_inference(recipe, model, features)
         if features.kind != "image":
             model = take_raw(model, kind=features.kind, encoding=features.encoding or {}, target=features.target)
-        return cls(model, dataset, checkpoint.name)
+        return cls(model, dataset, checkpoint.name, encoded=encoded)
 
     def logits(self, split: Split) -> NDArray[np.float32]:
         if split.name not in self._logits:
-            self._logits[split.name] = self._evaluator.logits(split)
+            self._logits[split.name] = self._evaluator.logits(self._measured.splits[split.name])
         return self._logits[split.name]
 
     def evaluate(self, split: Split) -> dict[str, Any]:

@@ -135,7 +135,9 @@ def _prepare_as_told(told: dict[str, Any], start: Start, replicas: Replicas, rep
             raise DataError(
                 f"the data at {dataset.source} is not what the chief has", hint="give every worker the same data"
             )
-        return prepare_job(whole, dataset, None, replicas=replicas, modes=told["modes"], before_model=meet)
+        return prepare_job(
+            whole, dataset, None, replicas=replicas, modes=told["modes"], is_fresh=False, before_model=meet
+        )
     except RailcarError as error:
         if not has_met:
             replicas.all_well(error)

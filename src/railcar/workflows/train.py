@@ -21,6 +21,7 @@ from railcar.training.progress import Reporter, format_seconds
 from railcar.training.tensorflow import quiet_stderr
 from railcar.workflows.begin import begin_run, say_how_to_go_on
 from railcar.workflows.budget import Budget, fit_into_time
+from railcar.workflows.encoding import encode_images, judge_fine_tuning
 from railcar.workflows.inputs import Input, Overrides, Start, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.local_workers import train_in_processes
@@ -198,24 +199,25 @@ def _prepare(
         with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
             resumed = stopped.run if stopped else None
             job = prepare_job(given, dataset, resumed, replicas=replicas, before_model=announce_once)
-            if budget is not None:
-                job = _fit(given, job, budget, reporter)
             if stopped is not None:
                 check_length(stopped, job.plan.n_steps)
             if origin is not None:
                 _take_weights(origin, job, reporter)
-            return job
+        with closing(look.reporter()) as reporter, quiet_stderr():
+            job = encode_images(job, reporter, stopped.checkpoint if stopped else None, budget)
+            return _fit(job, budget, reporter) if budget is not None else job
     except RailcarError as error:
         if replicas and not is_announced:
             announce_failure(replicas, error)
         raise
 
 
-def _fit(given: Input, job: Job, budget: Budget, reporter: Reporter) -> Job:
-    with quiet_stderr():
-        given, reason = fit_into_time(given, job.dataset, job, budget, reporter)
-        fitted = prepare_job(given, job.dataset, None)
-    fitted.reasons["training.steps"] = reason
+def _fit(job: Job, budget: Budget, reporter: Reporter) -> Job:
+    given, reason = fit_into_time(job.given, job.dataset, job, budget, reporter)
+    fitted = prepare_job(given, job.dataset, None)
+    fitted.encoded = job.encoded
+    known = {key: why for key, why in job.reasons.items() if key == "model.name"}
+    fitted.reasons = {**fitted.reasons, **known, "training.steps": reason}
     return fitted
 
 
@@ -330,12 +332,12 @@ def train_steps(
             reporter.say(f"going on after step {stopped.step:,}")
             if line := say_new_rate(stopped, job.recipe.training.optimizer, job.plan.n_steps):
                 reporter.say(line)
-        features = job.dataset.features
+        features = job.training_data.features
         training = build_training(
             job,
             run,
             reporter,
-            measure=Evaluator(for_inference(job.recipe, job.model, features), features).measure,
+            measure=Evaluator(for_inference(job.recipe, job.trained, features), features).measure,
             summaries=_open_summaries(job, run),
             on_saved=on_saved,
         )
@@ -375,7 +377,7 @@ def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Ru
         reporter.warn(line)
     manifest = run.read_manifest()
     with quiet_stderr(run.log_path):
-        finished = Finished.restore(job.recipe, job.dataset, checkpoint)
+        finished = Finished.restore(job.recipe, job.dataset, checkpoint, encoded=job.encoded)
         evaluation = write_results(run, finished, job.recipe)
     rates = [row["examples_per_s"] for row in run.read_metrics() if row.get("examples_per_s")]
     rate = sorted(rates)[len(rates) // 2] if rates else 0.0
@@ -385,6 +387,8 @@ def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Ru
         ended["ended_early"] = progress.ending.reason
         reporter.say(f"ended after step {progress.step:,} of {job.plan.n_steps:,}: {progress.ending.reason}")
     run.write_manifest({**manifest, **ended})
+    if line := judge_fine_tuning(job.recipe, job.plan, checkpoint.step):
+        reporter.say(line)
     noun = job.dataset.features.noun
     reporter.say(f"trained {progress.step:,} steps in {format_seconds(seconds)}, {rate:,.0f} {noun}/s")
     reporter.log_only(format_evaluation(evaluation))

@@ -84,10 +84,12 @@ def find_origin(run: RunDir) -> Origin:
 def carry_over(origin: Origin, model: Any, class_names: tuple[str, ...]) -> str:
     """Give `model` the origin's weights; returns the line that says so. The rows of the output layer are those of the
     classes of the same names; other classes keep their fresh ones. Raises `RecipeError` when the networks differ."""
+    from railcar.models.build import list_layers
+
     variables = [one for one in model.variables if np.dtype(one.dtype).kind == "f"]
     weights = origin.read_weights()
     # What follows the last layer with weights only scales or shapes the logits.
-    outputs = {id(one) for one in next(layer for layer in reversed(model.layers) if layer.variables).variables}
+    outputs = {id(one) for one in next(layer for layer in reversed(list_layers(model)) if layer.variables).variables}
     before = origin.features.class_names
     for index, variable in enumerate(variables):
         there = weights[index] if index < len(weights) else None
