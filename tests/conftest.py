@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+# Before Keras is imported: what somebody has downloaded would let tests choose another network.
+os.environ["KERAS_HOME"] = str(Path(tempfile.gettempdir()) / f"railcar-tests-keras-{os.getuid()}")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -28,6 +32,9 @@ def isolated_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
         patch.setenv("RAILCAR_CACHE", str(folder / "cache"))
         patch.setenv("RAILCAR_RUNS", str(folder / "runs"))
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+        # Pre-trained weights are not downloaded, even where that could be done.
+        patch.setenv("https_proxy", "http://127.0.0.1:9")
+        patch.setenv("no_proxy", "127.0.0.1,localhost")
         yield folder
 
 

@@ -7,6 +7,7 @@ that is trained. That the first part needs to be computed only once is `workflow
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import socket
@@ -226,14 +227,24 @@ def _read_weights(whole: keras.Model, name: str, weights: str, size: tuple[int, 
     path = Path(weights).expanduser()
     if not path.is_file():
         raise RecipeError(f"model.weights: {weights}: there is no such file", hint="name a file, imagenet or none")
+    before = [_digest(one) for one in whole.variables if len(one.shape) > 1]
     try:
-        whole.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras only warns of what it does not find in the file
+            whole.load_weights(path)
+        after = [_digest(one) for one in whole.variables if len(one.shape) > 1]
+        if left := sum(one == other for one, other in zip(before, after, strict=True)):
+            raise ValueError(f"Expected: kernels for {len(before)} layers. Received: those of {len(before) - left}")
     except (ValueError, OSError, KeyError) as error:
         what = " ".join(str(error).split())[:160]
         raise RecipeError(
             f"model.weights: {weights} are not weights of {name} without its top ({what})",
             hint=f"give a file that keras.applications.{name}(include_top=False).save_weights() writes",
         ) from error
+
+
+def _digest(variable: Any) -> bytes:
+    return hashlib.blake2b(variable.numpy().tobytes(), digest_size=16).digest()
 
 
 @lru_cache(maxsize=1)
