@@ -98,6 +98,29 @@ def test_environments_are_plain_versions(project: Path) -> None:
         assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9A-Za-z.]+", pin)] == []
 
 
+def test_transfer_learning_is_measured_on_few_images(project: Path, tmp_path: Path) -> None:
+    from tests.models.test_pretrained import save_weights
+    from tests.workflows.test_warm_start import write_data
+
+    save_weights("MobileNetV2", tmp_path / "some.weights.h5")
+    for name, side in (("train", 12), ("test", 13)):
+        write_data(tmp_path / "data" / name, names=["cat", "dog", "fox"], side=side, channels=3)
+    program = str(project / "benchmarks" / "transfer.py")
+    few = ("--limit", "15", "--few", "12", "--epochs", "2", "--seeds", "1", "--batch-size", "8")
+    options = ("--size", "32", *few, "--without-peer", "--json")
+    weights = ("--weights", str(tmp_path / "some.weights.h5"))
+    command = [sys.executable, program, "--data", str(tmp_path / "data"), *weights, *options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert set(results["ten epochs"]) == {"railcar", "railcar again"}
+    tasks = {f"{who}, {how}" for who in ("all classes", "cat and dog") for how in ("frozen", "tuned")}
+    assert set(results["few images"]) == tasks
+    assert all(0 <= one["mean"] <= 1 for one in results["few images"].values())
+
+
 def test_accuracies_are_measured_over_folds_that_share_no_row(project: Path, tmp_path: Path) -> None:
     from railcar.data.sources.sample import find_penguins
 
