@@ -14,8 +14,8 @@ from typing import Any
 
 from railcar.errors import MissingExtra, UsageError
 
-WORDS, NGRAMS = "words", "ngrams"
-"""What texts are to a network: numbers of words, or of n-grams."""
+WORDS, NGRAMS, RAW = "words", "ngrams", "raw"
+"""What texts are to a network: numbers of words, or of n-grams, or strings as they are."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,14 @@ MODELS = Registry(
         ),
     },
 )
+
+OWN = Entry("railcar.models.own:build_own", "a network of your own", ("options",))
+
+
+def is_own(name: str) -> bool:
+    """Whether `model.name` is a function of the user's: FILE.py:FUNCTION or module:FUNCTION."""
+    return ":" in name
+
 
 DATASETS = Registry(
     "data set",

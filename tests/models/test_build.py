@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from railcar.artifact.artifact import write_artifact
-from railcar.data.types import Features
+from railcar.data.types import Dataset, Features
 from railcar.errors import RecipeError
 from railcar.models.build import build_model, choose_scale, describe_model, scale_numbers
 from railcar.recipe.load import bundled_recipes, load_recipe
@@ -85,7 +85,8 @@ def test_the_network_of_every_bundled_recipe_is_loaded_by_a_process_that_knows_t
         image_shape = (32, 32, 3) if "cifar" in name else (28, 28, 1)
         levels = (100.0,) * image_shape[2]
         features = Features("image", image_shape, tuple("abcdefghij"), levels, levels)
-        model = for_inference(recipe, build_from_recipe(recipe, features, precision="float32"), features)
+        dataset = Dataset("none", "none", features, {}, "", tmp_path)
+        model = for_inference(recipe, build_from_recipe(recipe, dataset, precision="float32"), features)
         images = np.random.default_rng(0).integers(0, 256, (3, *image_shape), dtype=np.uint8)
         names, logits = features.class_names, model(images).numpy()
         about = {"kind": "image", "task": "classification", "class_names": list(names)}

@@ -2,6 +2,7 @@
 
     model.keras       takes decoded input (uint8 images of any size, strings, columns), gives logits, or of a
                       regression numbers in the targets' unit; preprocessing is part of it
+    saved_model/      in place of that, the same of a network whose code only its user has
     artifact.json     format, kind, task, class names, feature spec, metrics, fingerprint, checksum of each file
     signature.json    input and output: names, shapes, dtypes
     samples/          twenty examples, inputs.npy (images) or inputs.parquet, and what is expected of them,
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.artifact.saved_model import FOLDER, SavedNetwork, write_saved_model
 from railcar.errors import ArtifactError, NotFound
 from railcar.storage.columns import Column
 from railcar.storage.local import explain_output_errors, hash_file
@@ -54,9 +56,12 @@ class Artifact:
 
     def load_model(self) -> Any:
         """The keras.Model, uncompiled. Raises `ArtifactError` when Keras cannot read it."""
+        if (self.path / FOLDER).is_dir():
+            return SavedNetwork(self.path / FOLDER)
         import keras
 
         import railcar.layers.activation
+        import railcar.layers.answers
         import railcar.layers.identity
         import railcar.layers.images
         import railcar.layers.members
@@ -97,16 +102,21 @@ def write_artifact(
     about: dict[str, Any],
     samples: tuple[Any, NDArray[np.float32]],
     facts: dict[str, Any],
+    own: tuple[Any | None] | None = None,
 ) -> Artifact:
     """Write `path` anew, replacing an older one. `about` has `kind`, `task`, `class_names` and `features`
     (`image_shape` of images, `columns` of tables); `samples` are inputs and what is expected of them; `facts` (metrics,
-    run, checkpoint, data fingerprint, versions) go into artifact.json as they are."""
+    run, checkpoint, data fingerprint, versions) go into artifact.json as they are. `own` says that
+    the code of the network is not ours: it has the network without the encoding, None where there is none."""
     partial = path.with_name(f".partial-{path.name}")
     with explain_output_errors(path), ExitStack() as stack:
         stack.callback(shutil.rmtree, partial, ignore_errors=True)
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "samples").mkdir(parents=True)
-        model.save(partial / "model.keras")
+        if own is None:
+            model.save(partial / "model.keras")
+        else:
+            write_saved_model(partial / FOLDER, model, *own)
         if isinstance(samples[0], np.ndarray):
             np.save(partial / "samples" / "inputs.npy", samples[0])
         else:

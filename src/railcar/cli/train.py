@@ -35,6 +35,11 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     is_flag=True,
     help="With --resume: the computer that last trained this run in a bucket is dead; do not wait until it is known.",
 )
+@click.option(
+    "--model",
+    metavar="NAME|FILE.py:FUNCTION",
+    help="The network: one of `railcar recipe list --models`, or a function of yours that returns a keras.Model.",
+)
 @click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
 @click.option(
     "--time",
@@ -58,6 +63,7 @@ def command(
     data: str | None,
     overrides: tuple[str, ...],
     label: str | None,
+    model: str | None,
     name: str | None,
     resume: str | None,
     take_over: bool,
@@ -78,6 +84,8 @@ def command(
     """
     from railcar.workflows.inputs import resolve_input, with_name
 
+    if model is not None:
+        overrides = (*overrides, f"model.name={model}")
     if label is not None:
         overrides = (*overrides, f"data.label={label}")
     # A fault of the recipe is told before anything else is imported.
@@ -155,7 +163,8 @@ def format_result(run: Run) -> str:
     """The table at the end of a training, and what to do next."""
     from railcar.reporting.tables import format_evaluation
 
-    kind = MODELS[run.recipe.model.name].kind if run.recipe.model.name in MODELS else "image"
+    name = run.recipe.model.name
+    kind = MODELS[name].kind if name in MODELS else run.kind
     lines = [
         "",
         format_evaluation(run.evaluation),

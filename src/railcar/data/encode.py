@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from railcar.data.ngrams import fit_ngrams
 from railcar.data.types import Dataset, Features, Split
 from railcar.errors import DataError
-from railcar.registry import NGRAMS, WORDS
+from railcar.registry import NGRAMS, RAW, WORDS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,8 +66,10 @@ def encode_dataset(dataset: Dataset, known: Features | None = None, *, form: str
 def encode_rows(
     frame: pl.DataFrame, kind: str, encoding: Mapping[str, Any], folder: Path | None = None
 ) -> NDArray[Any]:
-    """int32 [n, words] of texts, float32 [n, numbers] of rows. What is large lies in a file in `folder`, a memory map,
-    if one is given that takes it; the file goes when the process ends."""
+    """int32 [n, words] of texts (or strings [n] as they are), float32 [n, numbers] of rows. What is large lies in a
+    file in `folder`, a memory map, if one is given that takes it; the file goes when the process ends."""
+    if encoding.get("form") == RAW:
+        return np.array(frame["text"].to_list(), object)
     from railcar.layers.raw import build_encoder
 
     encoder = build_encoder(kind, encoding)
@@ -114,8 +116,9 @@ def _fit(dataset: Dataset, form: str) -> Features:
     features = dataset.features
     known = dict(features.encoding or {})
     if features.kind == "text":
-        encoding = {**known, **(_fit_ngrams(train) if form == NGRAMS else _fit_texts(train))}
-        shape = (encoding["length"],)
+        fitted = {"form": RAW} if form == RAW else _fit_ngrams(train) if form == NGRAMS else _fit_texts(train)
+        encoding = {**known, **fitted}
+        shape = () if form == RAW else (encoding["length"],)
     else:
         encoding = {**known, "columns": [_fit_column(train, dict(one)) for one in known["columns"]]}
         shape = _count_numbers(encoding)

@@ -19,8 +19,6 @@ from railcar.data.decoding import EncodedImages
 from railcar.data.types import Split
 
 T = TypeVar("T")
-DTYPES = {"image": "uint8", "text": "int32", "table": "float32", "features": "float32"}
-"""What networks of each kind take."""
 
 
 @dataclass(frozen=True)

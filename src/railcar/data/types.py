@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from railcar.registry import RAW
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -193,6 +195,13 @@ class Features:
         """Of images: (height, width, channels)."""
         height, width, channels = self.input_shape
         return height, width, channels
+
+    @property
+    def dtype(self) -> str:
+        """Of what the network takes."""
+        if (self.encoding or {}).get("form") == RAW:
+            return "string"
+        return {"image": "uint8", "text": "int32"}.get(self.kind, "float32")
 
     @property
     def n_classes(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from railcar.data.pipeline import DTYPES, iterate
+from railcar.data.pipeline import iterate
 from railcar.data.types import Features, Split
 from railcar.evaluation.metrics import log_loss
 
@@ -22,7 +22,7 @@ class Evaluator:
     def __init__(self, network: keras.Model, features: Features) -> None:
         self._features = features
         self._batch_size = int(np.clip(_BATCH_NUMBERS // max(int(np.prod(features.input_shape)), 1), 16, 500))
-        signature = [tf.TensorSpec([None, *features.input_shape], DTYPES[features.kind])]
+        signature = [tf.TensorSpec([None, *features.input_shape], features.dtype)]
 
         def forward(images: Any) -> Any:
             return network(images, training=False)

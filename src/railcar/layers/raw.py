@@ -13,7 +13,7 @@ import keras
 from railcar.layers.ngrams import build_ngram_encoder
 from railcar.layers.tables import EncodeColumns, name_inputs
 from railcar.layers.texts import build_text_encoder
-from railcar.registry import NGRAMS
+from railcar.registry import NGRAMS, RAW
 
 NETWORK, NUMBERS = "network", "numbers"
 TEXT = "text"
@@ -31,15 +31,15 @@ def take_raw(
 ) -> keras.Model:
     """`network` as it answers to raw input: strings [n], or a dict of columns [n]; the same variables. `target`, mean
     and deviation of a regression's targets, turns its answers into their unit."""
-    encode = build_encoder(kind, encoding)
     inputs: Any
     if kind == "text":
-        inputs = keras.Input((), dtype="string", name=TEXT)
-        encoded = keras.ops.cast(encode(inputs), "int32")
+        inputs = encoded = keras.Input((), dtype="string", name=TEXT)
+        if encoding.get("form") != RAW:
+            encoded = keras.ops.cast(build_encoder(kind, encoding)(inputs), "int32")
     else:
         types = {one["name"]: "string" if one["type"] == "category" else "float32" for one in encoding["columns"]}
         inputs = {key: keras.Input((), dtype=types[name], name=key) for name, key in name_inputs(list(types)).items()}
-        encoded = encode(inputs)
+        encoded = build_encoder(kind, encoding)(inputs)
     inner = keras.Model(network.inputs[0], network.outputs[0], name=NETWORK)
     answer = inner(encoded)
     if target is not None:

@@ -9,15 +9,18 @@ import keras
 
 from railcar.errors import RecipeError
 from railcar.layers.raw import NETWORK, NUMBERS
-from railcar.registry import MODELS
+from railcar.models.own import build_own
+from railcar.registry import MODELS, is_own
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def choose_scale(scale: str, mean: Sequence[float]) -> tuple[str, str]:
+def choose_scale(scale: str, mean: Sequence[float], *, model: str = "cnn") -> tuple[str, str]:
     """(value, reason) for `data.scale`; `mean` is that of the training pixels, one a channel, 0 to 255."""
     if scale != "auto":
         return scale, "as the recipe says"
+    if is_own(model):
+        return "none", "your network gets pixels of 0 to 255"
     means = ", ".join(f"{one:.1f}" for one in mean)
     return "standard", f"to mean 0 and deviation 1; the training pixels have mean {means}"
 
@@ -44,6 +47,8 @@ def build_model(
     kind, and when an image is too small for it.
     """
     name = settings["name"]
+    if is_own(name):
+        return build_own(name, kind=kind, options=settings["options"], seed=seed, **facts)
     if MODELS[name].kind != kind:
         known = ", ".join(one for one in MODELS if MODELS[one].kind == kind)
         raise RecipeError(
@@ -73,16 +78,23 @@ def list_layers(model: keras.Model) -> list[Any]:
     """Those of a network, and where a network has its trained part in one layer those of that in its place."""
     found: list[Any] = []
     for layer in model.layers:
-        inner = [one for one in layer.layers if one.name != NUMBERS] if layer.name == NETWORK else [layer]
-        found += inner
+        is_opened = layer.name == NETWORK or (model.name == "own" and getattr(layer, "outputs", None))
+        found += [one for one in layer.layers if one.name != NUMBERS] if is_opened else [layer]
     return found
+
+
+def _output_of(layer: Any) -> Any:
+    try:
+        return layer.output
+    except (AttributeError, ValueError):  # called inside a model of somebody's own class
+        return None
 
 
 def describe_model(model: keras.Model) -> list[dict[str, Any]]:
     """One row a layer: name, type, output shape without the batch, parameters."""
     rows = []
     for layer in list_layers(model):
-        shape = getattr(layer.output, "shape", ())
+        shape = getattr(_output_of(layer), "shape", ())
         rows.append(
             {
                 "name": layer.name,

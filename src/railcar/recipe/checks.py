@@ -11,7 +11,7 @@ from typing import Any
 from railcar.recipe.faults import Finding
 from railcar.recipe.reference import list_keys
 from railcar.recipe.schema import Recipe
-from railcar.registry import BACKBONES, MODELS, PRETRAINED
+from railcar.registry import BACKBONES, MODELS, OWN, PRETRAINED, is_own
 
 
 def find_conflicts(recipe: Recipe) -> Iterator[Finding]:
@@ -43,11 +43,12 @@ def _sides_leave_something(recipe: Recipe) -> Iterator[Finding]:
 
 def _model_is_known(recipe: Recipe) -> Iterator[Finding]:
     name = recipe.model.name
-    if name in MODELS:
+    if name in MODELS or (is_own(name) and all(name.rpartition(":")[::2])):
         return
     path = ("model", "name")
     if ".py" in name or ":" in name:
-        yield Finding(path, f"a model of one's own is not supported yet, got {name!r}", f"one of: {', '.join(MODELS)}")
+        file = name.partition(":")[0]
+        yield Finding(path, f"{name!r} names no function", f"write it as in {file or 'model.py'}:build_model")
         return
     from difflib import get_close_matches
 
@@ -59,15 +60,18 @@ def _model_is_known(recipe: Recipe) -> Iterator[Finding]:
 def _model_has_the_keys(recipe: Recipe) -> Iterator[Finding]:
     """Keys that change nothing are no fault when they say what holds anyway, as in the recipe that a run writes."""
     model = recipe.model
-    if model.name not in MODELS:
+    if model.name not in MODELS and not is_own(model.name):
         return
-    for_all = {"name", "mirror_average", "shift_average"} if MODELS[model.name].kind == "image" else {"name"}
-    for key in sorted(type(model).model_fields.keys() - for_all - set(MODELS[model.name].keys)):
+    entry = OWN if is_own(model.name) else MODELS[model.name]
+    for_all = {"name", "mirror_average", "shift_average"} if entry.kind == "image" else {"name"}
+    for key in sorted(type(model).model_fields.keys() - for_all - set(entry.keys)):
         if getattr(model, key) != type(model).model_fields[key].default:
             yield Finding(
                 ("model", key),
                 f"has no effect with the model {model.name}",
-                f"leave it out; {model.name} knows {', '.join(MODELS[model.name].keys)}",
+                f"leave it out; {model.name} knows {', '.join(entry.keys)}"
+                if entry is not OWN
+                else f"hand it to the function: model.options: {{{key}: ...}}",
                 others=(("model", "name"),),
             )
 

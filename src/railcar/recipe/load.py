@@ -22,7 +22,7 @@ from railcar.recipe.document import Path as KeyPath
 from railcar.recipe.faults import Finding, find_field, find_schema_faults, find_unwritable, unknown_key
 from railcar.recipe.reference import list_keys, nested_nodes
 from railcar.recipe.schema import Node, Recipe
-from railcar.registry import MODELS
+from railcar.registry import MODELS, OWN, is_own
 
 __all__ = [
     "bundled_recipes",
@@ -96,14 +96,16 @@ def idle_keys(recipe: Recipe) -> set[str]:
     """Dotted keys at their defaults which mean nothing to `recipe`: settings of other networks and other kinds of
     data."""
     name = recipe.model.name
-    if name not in MODELS:
+    if name not in MODELS and not is_own(name):
         return set()
-    entry = MODELS[name]
+    entry = OWN if is_own(name) else MODELS[name]
     for_images = {"model.mirror_average", "model.shift_average"}
     for_images |= {"data.image_size", "data.fit", "data.scale", "data.augment"}
     for_rows = {"data.task", "data.drop", "data.columns", "data.group"}
     others = {f"model.{key}" for key in type(recipe.model).model_fields if key not in (*entry.keys, "name")}
-    idle = (others - for_images) | (for_rows if entry.kind == "image" else for_images)
+    idle = others - for_images
+    if entry is not OWN:  # which may be for data of any kind
+        idle |= for_rows if entry.kind == "image" else for_images
     standard = Recipe()
     return {key for key in idle if _look_up(recipe, key) == _look_up(standard, key)}
 

@@ -116,7 +116,9 @@ class Model(Node):
     """The network."""
 
     name: str = "cnn"
-    """Which network: `railcar recipe list --models`."""
+    """Which network: `railcar recipe list --models`; or FILE.py:FUNCTION, a function that returns a keras.Model."""
+    options: dict[str, str | int | float | bool | tuple[int | float | str, ...]] = {}
+    """What a function of your own is called with, beside what the data says."""
     filters: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64)
     """Output channels of the convolutions, one number a block; of `resnet` one a stage, of `textcnn` one a number of
     words in a row."""

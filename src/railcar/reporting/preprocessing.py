@@ -12,7 +12,7 @@ from typing import Any
 
 from railcar.data.types import Features
 from railcar.recipe.schema import Recipe
-from railcar.registry import BACKBONES, NGRAMS, PIXELS, PRETRAINED, find_input_size
+from railcar.registry import BACKBONES, NGRAMS, PIXELS, PRETRAINED, RAW, find_input_size
 
 _MAX_NAMED = 8
 _MAX_WORDS = 6
@@ -65,6 +65,8 @@ def describe_preprocessing(features: Features, recipe: Recipe, layers: Sequence[
     if features.kind == "image":
         return _describe_image(features, recipe, last)
     encoding = features.encoding or {}
+    if encoding.get("form") == RAW:
+        return Preprocessing("What becomes of a text", Step("a text", ("any string",), "string"), last)
     if encoding.get("form") == NGRAMS:
         return _describe_ngrams(encoding, last)
     if features.kind == "text":
@@ -85,6 +87,8 @@ def list_lines(features: Features, recipe: Recipe) -> list[str]:
         n_words, n_characters = _count_ngrams(encoding["vocabulary"])
         known = f"{n_words:,} words and pairs, {n_characters:,} parts of words known from the training texts"
         return [f"lower case, split into words; {known}, the first {encoding['length']:,} that a text has are read"]
+    if encoding.get("form") == RAW:
+        return ["texts as they are: your network takes strings"]
     if features.kind == "text":
         known = f"{len(encoding['vocabulary']):,} words known from the training texts"
         return [f"lower case, split into words; {known}, the first {encoding['length']} of a text are read"]
@@ -175,7 +179,7 @@ def _describe_scale(features: Features, recipe: Recipe) -> str:
 
     if recipe.model.name == PRETRAINED:
         return f"{PIXELS[BACKBONES[recipe.model.backbone].pixels]}, as {recipe.model.backbone} wants it"
-    scale, _ = choose_scale(recipe.data.scale, features.mean)
+    scale, _ = choose_scale(recipe.data.scale, features.mean, model=recipe.model.name)
     if scale == "none":
         return "pixels of 0 to 255 as they are"
     mean, std = scale_numbers(scale, features.mean, features.std)

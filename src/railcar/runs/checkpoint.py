@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -185,10 +186,11 @@ def _find_best_or_last(run: RunDir) -> tuple[Checkpoint, list[str]]:
 def restore_variables(checkpoint: Checkpoint, groups: Mapping[str, Sequence[Variable]]) -> None:
     """Assign each variable its stored value. Raises `CheckpointError` when names or shapes do not fit the model."""
     with np.load(checkpoint.path / "variables.npz", allow_pickle=False) as stored:
+        keys = {_without_numbers(key): key for key in stored.files}
         for group, variables in groups.items():
             for index, variable in enumerate(variables):
                 key = _key(group, index, variable)
-                value = stored.get(key)
+                value = stored.get(keys.get(key, key))
                 if value is None or value.shape != tuple(variable.shape):
                     raise CheckpointError(
                         f"{checkpoint.path}: it does not fit this model: no {key} of shape {tuple(variable.shape)}",
@@ -226,7 +228,13 @@ def drop_after(folder: Path, step: int) -> None:
 
 def _key(group: str, index: int, variable: Variable) -> str:
     # Keras numbers the paths of a second model in one process (dropout_1/...), so only names and places are compared.
-    return f"{group}/{index:04d}/{variable.name}"
+    return _without_numbers(f"{group}/{index:04d}/{variable.name}")
+
+
+def _without_numbers(key: str) -> str:
+    """Keras numbers layers without a name of their own through a whole process (conv2d_13), and an optimizer's
+    variables are called after them."""
+    return re.sub(r"_\d+(?=_|$)", "", key)
 
 
 class _HashingFile:

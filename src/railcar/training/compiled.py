@@ -30,6 +30,7 @@ def compile_steps(
     label_smoothing: float = 0.0,
     augment: Callable[[Any, Any, Any], Any] | None = None,
     average: WeightAverage | None = None,
+    learn: Callable[[Any, Any], tuple[Any, Any]] | None = None,
     source: Any = None,
     replicas: Replicas | None = None,
     dtype: str = "uint8",
@@ -45,22 +46,25 @@ def compile_steps(
     `compile` is "eager", "graph" or "xla". n may differ from call to call without a new trace. `label_smoothing` is the
     share of the target that is spread evenly over all classes (Szegedy et al., 2016). `augment` (`training/augment.py`)
     needs chunks with draws. With `source`, a tensor uint8 [N, height, width, channels] on the device, chunks have rows
-    of it in place of images. With `replicas` the batch is this worker's part of the whole one, and losses and hits are
+    of it in place of images. `learn` makes a step of inputs and labels, in place of forward, loss, backward and
+    optimizer. With `replicas` the batch is this worker's part of the whole one, and losses and hits are
     those of the whole.
     """
     compare = build_comparison(label_smoothing, unit, class_weights)
-    if replicas:
-        learn = _build_shared_learning(model, optimizer, compare, replicas, batch_shape[0], compile)
+    if learn is not None:
+        make_step = learn
+    elif replicas:
+        make_step = _build_shared_learning(model, optimizer, compare, replicas, batch_shape[0], compile)
     else:
-        learn = _build_learning(model, optimizer, compare)
+        make_step = _build_learning(model, optimizer, compare)
         if compile == "xla":
-            learn = tf.function(learn, jit_compile=True)
+            make_step = tf.function(make_step, jit_compile=True)
 
     def on_replica(examples: Any, labels: Any, draws: Any) -> tuple[Any, Any]:
         inputs = examples if source is None else tf.gather(source, examples)
         if augment:
             inputs = augment(inputs, *draws)
-        return learn(inputs, labels)
+        return make_step(inputs, labels)
 
     def one_step(step: Any, examples: Any, labels: Any, draws: Any) -> tuple[Any, Any]:
         batch = (examples, labels, draws)

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from railcar.data.augment import Augmentation
 from railcar.data.balance import oversample, weigh_classes
-from railcar.data.pipeline import DTYPES, Batches, Chunk, prefetch
+from railcar.data.pipeline import Batches, Chunk, prefetch
 from railcar.data.types import Dataset, Split
 from railcar.errors import DataError, TrainingError, Unreachable, WorkerLost
 from railcar.recipe.schema import Recipe
@@ -73,7 +73,8 @@ Measure = Callable[[Split], dict[str, float]]
 class Training:
     """One run in progress: the parts that the functions below work on. `replicas` None is one device. To workers other
     than the chief `run` is no more than a name. `on_saved` is called after each checkpoint, in the thread that
-    wrote it. `whole` is the network that checkpoints hold, where `model` is only the part of it that is trained."""
+    wrote it. `whole` is the network that checkpoints hold, where `model` is only the part of it that is trained;
+    `learn` makes a step where that is not the usual one."""
 
     recipe: Recipe
     dataset: Dataset
@@ -91,6 +92,7 @@ class Training:
     replicas: Replicas | None = None
     on_saved: Callable[[], None] | None = None
     whole: Any = None
+    learn: Callable[[Any, Any], tuple[Any, Any]] | None = None
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -213,13 +215,14 @@ def _build_steps(training: Training, compile: str) -> Steps:
         training.model,
         training.optimizer,
         batch_shape=(training.recipe.training.batch_size // n_workers, *features.input_shape),
-        dtype=DTYPES[features.kind],
+        dtype=features.dtype,
         unit=features.target[1] if features.target else None,
         class_weights=_weigh_classes(training),
         compile=compile,
         label_smoothing=training.recipe.training.label_smoothing,
         augment=build_augment(augmentation, features.mean) if augmentation else None,
         average=training.average,
+        learn=training.learn,
         source=tf.constant(np.asarray(training.dataset.splits["train"].inputs)) if training.rows_only else None,
         replicas=replicas,
     )

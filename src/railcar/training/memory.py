@@ -21,7 +21,11 @@ def estimate_step(model: Any) -> tuple[int, int]:
     output, for the backward pass."""
     per_example = 0
     for layer in _flatten(model):
-        outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
+        try:
+            output = layer.output
+        except (AttributeError, ValueError):  # called inside a model of somebody's own class: nothing is known of it
+            continue
+        outputs = output if isinstance(output, list | tuple) else [output]
         for output in outputs:
             shape = getattr(output, "shape", None)
             if shape is not None and None not in shape[1:]:

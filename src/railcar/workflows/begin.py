@@ -11,6 +11,7 @@ from railcar.runs.place import Held, RunsPlace, hold
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.storage.local import write_atomic
 from railcar.workflows.job import Job
+from railcar.workflows.own import keep_code
 from railcar.workflows.provenance import read_git_commit, read_versions
 from railcar.workflows.recorded import describe_features, draw_preprocessing, write_encoding
 
@@ -65,7 +66,7 @@ def _write_beginning(job: Job, run: RunDir, origin: Origin | None) -> None:
         "devices": [f"{job.runtime.device.value}: {job.runtime.device.reason}"],
         "git_commit": read_git_commit(),
         "data": data,
-        "model": {"layers": layers, "parameters": int(job.model.count_params())},
+        "model": {"layers": layers, "parameters": int(job.model.count_params()), **keep_code(job.recipe, run)},
         "steps": job.plan.n_steps,
         "step": 0,
         **({"origin": origin.note()} if origin else {}),

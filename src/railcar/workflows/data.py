@@ -12,12 +12,12 @@ from railcar.data.selection import Selection, check_one_label
 from railcar.data.types import Dataset, Features, PixelRoom, ReadOptions
 from railcar.errors import DataError
 from railcar.recipe.schema import Last, Recipe, Share
-from railcar.registry import MODELS, WORDS
+from railcar.registry import MODELS, RAW, WORDS, is_own
 from railcar.storage.columns import Column
 from railcar.storage.local import cache_dir
 from railcar.training import hardware
 from railcar.training.progress import Reporter
-from railcar.training.tensorflow import await_import, begin_import, import_tensorflow
+from railcar.training.tensorflow import await_import, begin_import, import_tensorflow, quiet_stderr
 from railcar.workflows.inputs import ARRAYS, Arrays, Input, settle_recipe
 
 
@@ -42,7 +42,18 @@ def open_data(given: Input, reporter: Reporter, *, features: Features | None = N
     if given.recipe.data.classes is None:
         check_one_label(dataset.features.class_names, where=dataset.source)
     name = settle_recipe(given, dataset)[0].model.name
-    return encode(dataset, features, reporter, form=MODELS[name].form if name in MODELS else WORDS)
+    return encode(dataset, features, reporter, form=_find_form(name))
+
+
+def _find_form(name: str) -> str:
+    """What texts are to a network: strings to a function that asks for them."""
+    if not is_own(name):
+        return MODELS[name].form if name in MODELS else WORDS
+    import_tensorflow(needed_for="a network of your own")
+    with quiet_stderr():
+        from railcar.models.own import TEXTS, find_function
+
+        return RAW if TEXTS in find_function(name).arguments else WORDS
 
 
 def list_columns(features: Features | None) -> tuple[Column, ...]:

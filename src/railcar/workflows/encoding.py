@@ -121,7 +121,7 @@ def _build_encoder(job: Job) -> Any:
 
     model = job.model
     if job.runtime.precision.value != "float32":
-        model = build_from_recipe(job.recipe, job.dataset.features, precision="float32")
+        model = build_from_recipe(job.recipe, job.dataset, precision="float32")
         for own, trained in zip(model.variables, job.model.variables, strict=True):
             own.assign(trained)
     parts = split_frozen(model)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from railcar.errors import TrainingError
+from railcar.errors import TrainingError, UsageError
 from railcar.registry import check_installed, check_tensorflow
 from railcar.runs.place import check_place, find_place
 from railcar.storage.remote import write
@@ -65,6 +65,8 @@ def find_learning_rate(
         dataset = open_data(given, reporter)
         with reporter.working("loading TensorFlow"):
             job = prepare_job(_on_one_device(given), dataset, None)
+        if job.compiled is not None:
+            raise UsageError("--find-lr: a compiled network has a learning rate of its own", hint="leave it out")
         job = encode_images(job, reporter)
         found = _sweep(job, reporter)
         if found is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from railcar.errors import DataError, NotFound, UsageError
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
-from railcar.registry import DATASETS, MODELS, PRETRAINED
+from railcar.registry import DATASETS, MODELS, OWN, PRETRAINED, is_own
 from railcar.storage.address import is_remote, parse
 from railcar.storage.local import expand_home
 from railcar.workflows.habits import find_habit
@@ -227,7 +227,7 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
         "best": habit.best,
     }
     reasons = {
-        "model.name": f"{features.kind} data: {MODELS[name].summary}",
+        "model.name": f"{features.kind} data: {MODELS[name].summary}" if name in MODELS else OWN.summary,
         "training.batch_size": f"{n_train:,} training {features.noun}",
         "training.epochs": habit.explain_epochs(features.noun),
         **habit.reasons,
@@ -241,7 +241,7 @@ def _choose_network(asked: Recipe, features: Features) -> str:
     if "name" in keys:
         # what was asked for and does not fit is refused later, in words
         name = asked.model.name
-        return name if name in MODELS and MODELS[name].kind == kind else DEFAULT_MODELS[kind]
+        return name if is_own(name) or (name in MODELS and MODELS[name].kind == kind) else DEFAULT_MODELS[kind]
     if kind == "image" and (keys & _PRETRAINED_KEYS or _suits_pretrained(asked, features)):
         return PRETRAINED
     return DEFAULT_MODELS[kind]

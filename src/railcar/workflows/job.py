@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from railcar.data.decoding import EncodedImages
 from railcar.errors import RecipeError, TrainingError, WeightsMissing
 from railcar.recipe.schema import Augment, Recipe
-from railcar.registry import DATASETS, MODELS, PRETRAINED, check_installed
+from railcar.registry import DATASETS, MODELS, PRETRAINED, check_installed, is_own
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.training.schedule import StepPlan, build_plan
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.habits import explain_scarcity
 from railcar.workflows.inputs import Input, begin_afresh, look_up, settle_recipe
+from railcar.workflows.own import begin_compiled, find_compiled, with_absolute_code
 
 if TYPE_CHECKING:
     from railcar.data.types import Dataset, Features
@@ -35,7 +36,8 @@ class Job:
     """What was `given`, with all that was settled. `choices` are automatic ones: dotted key -> value and reason;
     `reasons` are those of the recipe's own keys. `weights` says where the model's weights come from, None when they are
     fresh. `halves` are the frozen and the trained part of a network of which the first is computed once, and `encoded`
-    is what that gives for the data (`workflows/encoding.py`)."""
+    is what that gives for the data (`workflows/encoding.py`). `compiled` is a network of the user's own that trains
+    itself."""
 
     recipe: Recipe
     dataset: Dataset
@@ -48,6 +50,7 @@ class Job:
     weights: str | None = None
     replicas: Replicas | None = None
     halves: tuple[Any, Any] | None = None
+    compiled: Any = None
     encoded: Dataset | None = None
 
     @property
@@ -86,7 +89,7 @@ def prepare_job(
     """
     recipe, reasons = settle_recipe(given, dataset)
     inputs = dataset.splits["train"].inputs
-    recipe = with_absolute_sources(recipe)
+    recipe = with_absolute_code(with_absolute_sources(recipe))
     plan = _build_plan(recipe, dataset)
     _check_recipe(recipe, dataset, plan)
     import_tensorflow(needed_for="training")
@@ -108,6 +111,9 @@ def prepare_job(
         node = recipe.training
         if modes is None:
             modes = _modes_of(resumed) if resumed else {"precision": node.precision, "compile": node.compile}
+        is_left_alone = is_own(recipe.model.name) and modes["precision"] == "auto"
+        if is_left_alone:
+            modes = {**modes, "precision": "float32"}
         runtime = choose_runtime(
             **modes,
             steps_per_call=node.steps_per_call,
@@ -115,6 +121,8 @@ def prepare_job(
             data_bytes=None if isinstance(inputs, EncodedImages) else inputs.nbytes,
             deterministic=node.deterministic,
         )
+        if is_left_alone:
+            runtime = replace(runtime, precision=Choice("float32", "layers of your own may not stand another"))
         if replicas and node.compile == "auto" and runtime.compile.value == "xla":
             # What XLA cannot compile would end the training of all: connections that failed once stay so.
             runtime = replace(runtime, compile=Choice("graph", "several workers; xla when it is asked for"))
@@ -122,8 +130,11 @@ def prepare_job(
         before_model(recipe, runtime)
         with replicas.scope() if replicas else nullcontext():
             precision = runtime.precision.value
-            model = build_from_recipe(recipe, dataset.features, precision=precision, is_fresh=reads)
+            model = build_from_recipe(recipe, dataset, precision=precision, is_fresh=reads)
         halves, kept = _halve(recipe, model, replicas)
+        compiled = find_compiled(recipe, model, replicas)
+        if compiled is not None:
+            begin_compiled(compiled, model, dataset)
         trained = halves[1] if halves else model
         _check_memory(recipe, dataset.features, runtime, trained, replicas)
         kernels = _choose_kernels(recipe, runtime, trained, resumed, replicas)
@@ -133,10 +144,12 @@ def prepare_job(
     if kept:
         choices["model.features"] = kept
     if recipe.model.name != PRETRAINED and dataset.features.kind == "image":
-        choices["data.scale"] = Choice(*choose_scale(recipe.data.scale, dataset.features.mean))
+        choices["data.scale"] = Choice(*choose_scale(recipe.data.scale, dataset.features.mean, model=recipe.model.name))
     if replicas or recipe.training.distribution != "auto":  # one device has nothing to choose between
         choices["training.distribution"] = distribution
-    return Job(recipe, dataset, runtime, plan, model, choices, reasons, given, replicas=replicas, halves=halves)
+    job = Job(recipe, dataset, runtime, plan, model, choices, reasons, given, replicas=replicas, halves=halves)
+    job.compiled = compiled
+    return job
 
 
 def _fetch_weights(recipe: Recipe, features: Features) -> None:
@@ -279,7 +292,7 @@ def _check_recipe(recipe: Recipe, dataset: Dataset, plan: StepPlan) -> None:
 def _check_kind(recipe: Recipe, features: Features) -> None:
     """Settings that this kind of data gives no meaning to."""
     node = recipe.training
-    if MODELS[recipe.model.name].kind != features.kind:
+    if not is_own(recipe.model.name) and MODELS[recipe.model.name].kind != features.kind:
         known = ", ".join(name for name in MODELS if MODELS[name].kind == features.kind)
         raise RecipeError(
             f"model.name: {recipe.model.name} is a network for {MODELS[recipe.model.name].kind} data, and this is "
@@ -330,6 +343,7 @@ def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:
     """The lines before the first step: run, if there is to be one, data, network, length, and each choice with its
     reason."""
     from railcar.reporting.preprocessing import list_lines
+    from railcar.training.own import describe_compiled
 
     dataset, features, node = job.dataset, job.dataset.features, job.recipe.training
     counts = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
@@ -343,6 +357,8 @@ def say_what(job: Job, run: RunDir | None, reporter: Reporter) -> None:
         rows.append(("weights", job.weights))
     epochs = f"{job.plan.n_steps / job.plan.steps_per_epoch:.3g} epochs"
     optimizer = f"{node.optimizer.name} {node.optimizer.learning_rate:g} {node.optimizer.schedule}"
+    if job.compiled is not None:
+        optimizer = f"as it is compiled: {describe_compiled(job.compiled)}"
     rows.append(("training", f"{job.plan.n_steps:,} steps of {node.batch_size} ({epochs}), {optimizer}"))
     for key, one in job.decisions().items():
         rows.append((f"  {key.rpartition('.')[2]}", f"{_plain(one['value'])}: {one['reason']}"))
@@ -360,7 +376,11 @@ def _describe_network(job: Job) -> list[tuple[str, str]]:
     layers = describe_architecture(job.model)
     total = sum_operations(layers)
     cost = "" if total is None else f", {format_count(total)} operations an example"
-    lines = [f"{job.recipe.model.name}: {job.model.count_params():,} parameters{cost}", *fold_layers(layers)]
+    name = job.recipe.model.name
+    lines = [
+        f"{short_path(name) if is_own(name) else name}: {job.model.count_params():,} parameters{cost}",
+        *fold_layers(layers),
+    ]
     return [("" if number else "model", line) for number, line in enumerate(lines)]
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from railcar.data.pipeline import DTYPES, Batches
+from railcar.data.pipeline import Batches
 from railcar.data.types import Split
 from railcar.layers.ngrams import WeighNgrams
 from railcar.models.airbench import adapt_whitening
+from railcar.models.own import split_preparation
 from railcar.models.pretrained import adapt_standardization, list_tuned
 from railcar.registry import PRETRAINED
 from railcar.runs.run_dir import RunDir
@@ -21,6 +22,7 @@ from railcar.training.average import WeightAverage
 from railcar.training.compiled import Steps, compile_steps
 from railcar.training.loop import Training
 from railcar.training.optimizer import Schedule, SlowPart, build_optimizer
+from railcar.training.own import OwnRate, build_own_learning
 from railcar.training.progress import Reporter
 from railcar.workflows.encoding import find_first_step
 from railcar.workflows.job import Job
@@ -33,13 +35,18 @@ _BLOCK = 8192
 
 
 def build_schedule(job: Job) -> Schedule:
-    """The recipe's own, to the plan's last step."""
+    """The recipe's own, to the plan's last step; of a compiled network that of its optimizer."""
+    if job.compiled is not None:
+        return OwnRate(job.compiled.optimizer)
     node = job.recipe.training.optimizer
     return Schedule(node.schedule, peak=node.learning_rate, warmup_steps=node.warmup_steps, n_steps=job.plan.n_steps)
 
 
 def build_optimizer_for(job: Job, schedule: Any) -> Any:
-    """The recipe's optimizer for the job's network; `schedule` has the recipe's learning rate as its `peak`."""
+    """The recipe's optimizer for the job's network; `schedule` has the recipe's learning rate as its `peak`. Of a
+    compiled network its own."""
+    if job.compiled is not None:
+        return job.compiled.optimizer
     settings = job.recipe.training.optimizer.model_dump(exclude={"schedule", "learning_rate", "warmup_steps"})
     scale_loss = job.runtime.precision.value == "float16"
     node, slow = job.recipe.model.fine_tune, None
@@ -47,6 +54,21 @@ def build_optimizer_for(job: Job, schedule: Any) -> Any:
         slow = SlowPart(list_tuned(job.trained), node.rate, find_first_step(node, job.plan))
     return build_optimizer(
         settings.pop("name"), schedule, model=job.trained, slow=slow, scale_loss=scale_loss, **settings
+    )
+
+
+def build_learning(job: Job) -> Callable[[Any, Any], tuple[Any, Any]] | None:
+    """How a compiled network makes a step; None where railcar's own way is taken."""
+    if job.compiled is None:
+        return None
+    features = job.dataset.features
+    return build_own_learning(
+        job.model,
+        job.compiled,
+        split_preparation(job.model),
+        n_outputs=features.n_outputs,
+        is_number=features.task == "regression",
+        unit=features.target[1] if features.target else None,
     )
 
 
@@ -75,10 +97,11 @@ def build_trial(job: Job, schedule: Any) -> tuple[Steps, Batches]:
         job.trained,
         build_optimizer_for(job, schedule),
         batch_shape=(node.batch_size, *features.input_shape),
-        dtype=DTYPES[features.kind],
+        dtype=features.dtype,
         unit=features.target[1] if features.target else None,
         compile=job.runtime.compile.value,
         label_smoothing=node.label_smoothing,
+        learn=build_learning(job),
         augment=build_augment(augmentation, features.mean) if augmentation else None,
     )
     return steps, Batches(split, node.batch_size, job.recipe.seed, job.recipe.data.shuffle, augmentation=augmentation)
@@ -105,6 +128,7 @@ def build_training(
         run=run,
         model=job.trained,
         whole=job.model,
+        learn=build_learning(job),
         optimizer=optimizer,
         schedule=schedule,
         plan=job.plan,

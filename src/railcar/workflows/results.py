@@ -28,7 +28,7 @@ from railcar.layers.texts import FIRST_WORD
 from railcar.models.build import build_model, choose_scale, scale_numbers
 from railcar.models.pretrained import split_frozen
 from railcar.recipe.schema import Recipe
-from railcar.registry import NGRAMS, PRETRAINED
+from railcar.registry import NGRAMS, PRETRAINED, RAW, is_own
 from railcar.runs.checkpoint import Checkpoint, restore_variables
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.storage.local import write_atomic
@@ -37,10 +37,11 @@ _N_SAMPLES = 20
 _N_MISTAKES = 24
 
 
-def build_from_recipe(recipe: Recipe, features: Features, *, precision: str, is_fresh: bool = False) -> Any:
-    """The recipe's network for data of these features, in one precision. Pre-trained weights are read if it `is_fresh`:
-    others come from a checkpoint."""
-    facts = _describe_for_network(recipe, features)
+def build_from_recipe(recipe: Recipe, dataset: Dataset, *, precision: str, is_fresh: bool = False) -> Any:
+    """The recipe's network for this data, in one precision. Pre-trained weights are read if it `is_fresh`: others come
+    from a checkpoint."""
+    features = dataset.features
+    facts = _describe_for_own(recipe, dataset) if is_own(recipe.model.name) else _describe_for_network(recipe, features)
     if recipe.model.name == PRETRAINED:
         facts["is_fresh"] = is_fresh
     return build_model(recipe.model.model_dump(), kind=features.kind, precision=precision, seed=recipe.seed, **facts)
@@ -66,6 +67,29 @@ def _describe_for_network(recipe: Recipe, features: Features) -> dict[str, Any]:
     return {**shapes, "mean": mean, "std": std, "fit": recipe.data.fit}
 
 
+def _describe_for_own(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+    """What a function of the user's may ask for, and what is done before and after his network."""
+    features = dataset.features
+    offered: dict[str, Any] = {"input_shape": features.input_shape}
+    if features.task == "classification":
+        names = features.class_names
+        offered |= {"n_classes": len(names), "num_classes": len(names), "class_names": list(names)}
+    facts: dict[str, Any] = {"offered": offered, "n_outputs": features.n_outputs}
+    facts["is_number"] = features.task == "regression"
+    encoding = features.encoding or {}
+    if features.kind == "image":
+        scale, _ = choose_scale(recipe.data.scale, features.mean, model=recipe.model.name)
+        facts["scaling"] = (*scale_numbers(scale, features.mean, features.std), recipe.data.fit)
+    elif encoding.get("form") == RAW:
+        train = dataset.splits["train"]
+        offered["texts"] = lambda: train.inputs[train.rows].tolist()
+    else:
+        own = _describe_for_network(recipe, features)
+        names = {"n_words": "vocabulary_size", "length": "length"}
+        offered |= {names.get(key, key): value for key, value in own.items() if key != "n_outputs"}
+    return facts
+
+
 def for_inference(recipe: Recipe, network: Any, features: Features) -> Any:
     """`network` as it answers outside training to what it takes, with the same variables."""
     node = recipe.model
@@ -86,6 +110,7 @@ class Finished:
         tf.config.experimental.enable_tensor_float_32_execution(False)
         self.model = model
         self.dataset = dataset
+        self.own: tuple[Any | None] | None = None
         self.checkpoint_name = checkpoint_name
         features = dataset.features
         # The splits are encoded already; images are taken raw by the network itself.
@@ -101,13 +126,16 @@ class Finished:
         cls, recipe: Recipe, dataset: Dataset, checkpoint: Checkpoint, *, encoded: Dataset | None = None
     ) -> Finished:
         """Rebuilt from a recipe and a checkpoint."""
-        model = build_from_recipe(recipe, dataset.features, precision="float32")
+        model = build_from_recipe(recipe, dataset, precision="float32")
         restore_variables(checkpoint, {"average" if recipe.training.average else "model": model.variables})
         features = dataset.features
         model = for_inference(recipe, model, features)
         if features.kind != "image":
             model = take_raw(model, kind=features.kind, encoding=features.encoding or {}, target=features.target)
-        return cls(model, dataset, checkpoint.name, encoded=encoded)
+        finished = cls(model, dataset, checkpoint.name, encoded=encoded)
+        if is_own(recipe.model.name):
+            finished.own = (None if features.kind == "image" else model.get_layer(NETWORK),)
+        return finished
 
     def logits(self, split: Split) -> NDArray[np.float32]:
         if split.name not in self._logits:
@@ -196,6 +224,7 @@ def write_run_artifact(run: RunDir, finished: Finished, split: Split, evaluation
             "versions": run.read_manifest().get("versions", {}),
             "metrics": metrics,
         },
+        own=finished.own,
     )
 
 

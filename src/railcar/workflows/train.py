@@ -26,6 +26,7 @@ from railcar.workflows.inputs import Input, Overrides, Start, resolve_input, wit
 from railcar.workflows.job import Job, prepare_job, say_what
 from railcar.workflows.local_workers import train_in_processes
 from railcar.workflows.look import Look
+from railcar.workflows.own import check_code
 from railcar.workflows.recorded import check_same_data
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
 from railcar.workflows.sending import has_only_to_be_sent, send_finished
@@ -45,7 +46,7 @@ class Run:
     """A finished run: its folder, its recipe as used, its evaluation (as evaluation.json has it), the seconds that
     training took (validation and checkpoints included) and the examples a second of its steps. A worker that is not the
     chief has the same; the folder is on the chief's computer. `address` is where the run is, of one in a bucket;
-    `path` is then its copy on this computer."""
+    `path` is then its copy on this computer. `kind` is that of the data."""
 
     path: Path
     recipe: Recipe
@@ -54,6 +55,7 @@ class Run:
     examples_per_s: float
     is_chief: bool = True
     address: str | None = None
+    kind: str = "image"
 
     def __repr__(self) -> str:
         splits = {name: one for name, one in self.evaluation.items() if name != "checkpoint"}
@@ -153,7 +155,8 @@ def _describe_run(
     run: RunDir, recipe: Recipe, evaluation: dict[str, Any], seconds_training: float, examples_per_s: float
 ) -> Run:
     address = str(run.address) if run.address else None
-    return Run(run.path, recipe, evaluation, seconds_training, examples_per_s, address=address)
+    kind = run.read_manifest().get("data", {}).get("kind", "image")
+    return Run(run.path, recipe, evaluation, seconds_training, examples_per_s, address=address, kind=kind)
 
 
 def _read_finished(run: RunDir) -> Run:
@@ -190,6 +193,8 @@ def _prepare(
             announce(replicas, recipe, runtime, dataset)
 
     try:
+        if stopped is not None:
+            check_code(given.recipe, stopped.run)
         with closing(look.reporter()) as reporter, quiet_stderr():
             # another run's weights count for the words and columns that it knew
             known = origin.features if origin and origin.features.kind != "image" else None
