@@ -30,7 +30,7 @@ def training(**keys: Any) -> dict[str, Any]:
         ),
         ({"data": {"validation": None}}, "training.best", "set training.best to last"),
         ({"model": {"name": "cn"}}, "model.name", "did you mean cnn?"),
-        ({"model": {"name": "mine.py:build"}}, "model.name", "one of: cnn"),
+        ({"model": {"name": "mine.py"}}, "model.name", "write it as in mine.py:build_model"),
         ({"model": {"initializer_std": 0.5}}, "model.initializer_std", "set model.initializer to truncated_normal"),
         (
             {"data": {"validation": None}, **training(best="last", early_stop={"patience": 3})},

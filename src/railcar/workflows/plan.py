@@ -8,8 +8,9 @@ from typing import Any
 from railcar.recipe.load import recipe_to_yaml
 from railcar.registry import check_tensorflow
 from railcar.training.tensorflow import quiet_stderr
+from railcar.workflows.headlines import say_what
 from railcar.workflows.inputs import Overrides, resolve_input
-from railcar.workflows.job import prepare_job, say_what
+from railcar.workflows.job import prepare_job
 from railcar.workflows.look import Look
 
 

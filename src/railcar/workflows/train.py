@@ -22,12 +22,14 @@ from railcar.training.tensorflow import quiet_stderr
 from railcar.workflows.begin import begin_run, say_how_to_go_on
 from railcar.workflows.budget import Budget, fit_into_time
 from railcar.workflows.encoding import encode_images, judge_fine_tuning
+from railcar.workflows.headlines import say_what
 from railcar.workflows.inputs import Input, Overrides, Start, resolve_input, with_name
-from railcar.workflows.job import Job, prepare_job, say_what
+from railcar.workflows.job import Job, prepare_job
 from railcar.workflows.local_workers import train_in_processes
 from railcar.workflows.look import Look
 from railcar.workflows.own import check_code
 from railcar.workflows.recorded import check_same_data
+from railcar.workflows.requests import check_alone, check_time
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
 from railcar.workflows.sending import has_only_to_be_sent, send_finished
 from railcar.workflows.together import abandoning, announce, announce_failure, find_cluster, follow, join
@@ -107,9 +109,9 @@ def train(
     if take_over and resume is False:
         raise UsageError("--take-over is for a run that goes on", hint="add --resume=RUN, or leave it out")
     if resume is not False:
-        _check_alone(data, name, from_run)
+        check_alone(data, name, from_run)
     if time_s is not None:
-        _check_time(time_s, resume, workers)
+        check_time(time_s, resume, workers)
     if data is not None or (resume is False and from_run is None):
         data = resolve_input(data, with_name(overrides, name))
     start = Start(data, with_name(overrides, name), resume, from_run, find_place(runs_dir), take_over, time_s)
@@ -232,30 +234,6 @@ def _take_weights(origin: Origin, job: Job, reporter: Reporter) -> None:
     for line in origin.warnings:
         reporter.warn(line)
     job.weights = carry_over(origin, job.model, job.dataset.features.class_names)
-
-
-def _check_time(time_s: float, resume: str | bool, workers: int) -> None:
-    if resume is not False:
-        raise UsageError("a resumed run keeps its length: --time cannot change it", hint="leave --time out")
-    if workers > 1 or find_cluster("auto"):
-        raise UsageError("--time is for one process", hint="leave out --workers, or set training.steps")
-    if time_s <= 0:
-        raise UsageError(f"--time: {time_s:g} seconds are none", hint="write how long: 90s, 10m, 1h30m")
-
-
-def _check_alone(data: Any, name: str | None, from_run: str | Path | None) -> None:
-    if from_run is not None:
-        raise UsageError(
-            "a resumed run has weights of its own: --resume and --from exclude each other",
-            hint="leave out --resume to begin a new run with the weights of the other",
-        )
-    if name is not None:
-        raise UsageError("a resumed run keeps its name: --name cannot change it", hint="leave it out, or train anew")
-    if isinstance(data, str | Path):
-        raise UsageError(
-            f"a resumed run keeps its data: {data} cannot be given",
-            hint="leave the data out, or begin a new run with its weights: railcar train DATA --from RUN",
-        )
 
 
 def _carry_out(job: Job, held: Held, look: Look, stopped: Stopped | None) -> Run:
