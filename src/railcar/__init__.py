@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from railcar.api import evaluate, load, predict, train
+    from railcar.api import cross_validate, evaluate, load, predict, train
     from railcar.recipe.load import load_recipe
     from railcar.recipe.schema import Recipe
 
 _HOMES = {
     "Recipe": "railcar.recipe.schema",
+    "cross_validate": "railcar.api",
     "evaluate": "railcar.api",
     "load": "railcar.api",
     "load_recipe": "railcar.recipe.load",
@@ -24,7 +25,7 @@ _HOMES = {
     "train": "railcar.api",
 }
 
-__all__ = ["Recipe", "__version__", "evaluate", "load", "load_recipe", "predict", "train"]
+__all__ = ["Recipe", "__version__", "cross_validate", "evaluate", "load", "load_recipe", "predict", "train"]
 
 
 def __getattr__(name: str) -> Any:

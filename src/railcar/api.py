@@ -10,7 +10,8 @@ railcar.load(run.name).predict(images)
 from __future__ import annotations
 
 from railcar.workflows.evaluate import evaluate
+from railcar.workflows.folds import Folds, cross_validate
 from railcar.workflows.predict import load, predict
 from railcar.workflows.train import Run, train
 
-__all__ = ["Run", "evaluate", "load", "predict", "train"]
+__all__ = ["Folds", "Run", "cross_validate", "evaluate", "load", "predict", "train"]

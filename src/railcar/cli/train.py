@@ -48,6 +48,12 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     metavar="TIME",
     help="How long all may take: 90s, 10m, 1h30m. As many steps are made as fit.",
 )
+@click.option(
+    "--folds",
+    type=int,
+    metavar="N",
+    help="Train N times, each tested on a part that the others learn from; tell the mean and its error.",
+)
 @click.option("--dry-run", is_flag=True, help="Read the data, show all choices and the full recipe, and end.")
 @click.option("--find-lr", is_flag=True, help="Try learning rates in a short training, say which to take, and end.")
 @click.option(
@@ -69,6 +75,7 @@ def command(
     take_over: bool,
     from_run: str | None,
     time_s: float | None,
+    folds: int | None,
     dry_run: bool,
     find_lr: bool,
     workers: int,
@@ -94,6 +101,11 @@ def command(
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
     if time_s is not None and (dry_run or find_lr):
         raise UsageError("--time is for a training", hint="leave it out with --dry-run and --find-lr")
+    if folds is not None:
+        if not is_new or dry_run or find_lr or workers > 1:
+            raise UsageError("--folds begins new trainings, one after the other", hint="leave the other options out")
+        _show_folds(data, folds, with_name(overrides, name), time_s, runs_dir, look, console)
+        return
     if dry_run:
         _show_plan(given, is_new, look, console)
         return
@@ -133,6 +145,25 @@ def _show_result(run: Run, console: Console) -> None:
             "examples_per_s": run.examples_per_s,
         }
     )
+
+
+def _show_folds(
+    data: str | None,
+    folds: int,
+    overrides: Any,
+    time_s: float | None,
+    runs_dir: Path | str,
+    look: dict[str, Any],
+    console: Console,
+) -> None:
+    from railcar.reporting.tables import format_folds
+    from railcar.workflows.folds import cross_validate
+
+    found = cross_validate(data, folds, overrides=overrides, time_s=time_s, runs_dir=runs_dir, **look)
+    if console.json:
+        console.json_result(found.to_dict())
+        return
+    console.result(format_folds(found.to_dict()))
 
 
 def _show_plan(given: Any, is_new: bool, look: dict[str, Any], console: Console) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,14 @@ from railcar.data.types import Dataset, Prepared, PreparedSide, Split
 from railcar.errors import DataError
 from railcar.storage.local import write_atomic
 
-Share = float | int | tuple[str, int] | str | None
-"""None, a fraction (float), a count (int), `("last", n)`, or the path of a source of its own."""
+Share = float | int | tuple[str, int] | tuple[str, int, int] | str | None
+"""None, a fraction (float), a count (int), `("last", n)`, `("fold", i, n)` with i from 0, or the path of a source of
+its own."""
 
 HELD_OUT = ("test", "validation")
 BLOCK = 1 << 16
+# Added to the seed for folds, which must not be the parts that fractions take.
+_FOLDS = 1 << 40
 
 
 def split_sides(
@@ -51,7 +55,7 @@ def split_sides(
     drawn: dict[str, Share] = {}
     for name in HELD_OUT:
         share = asked[name]
-        if name in prepared.sides:
+        if name in prepared.sides and not _is_fold(share):
             sides[name] = prepared.sides[name]
         elif isinstance(share, str):
             sides[name] = _open_other(prepared, prepare_other(share), name, share)
@@ -76,7 +80,8 @@ def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
 
     `hashes` are those of the examples, or of what keeps several of them together. Fractions: a seeded hash of them
     decides, so that data added later moves nobody and equal examples stay together. Counts: exact, drawn once.
-    `("last", n)`: the last n rows that are left, test before validation.
+    `("last", n)`: the last n rows that are left, test before validation. `("fold", i, n)`: one of n parts of nearly the
+    same size, drawn apart from all else; each row is in one of them.
     """
     n = len(hashes)
     side = np.zeros(n, np.int8)
@@ -93,10 +98,13 @@ def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
     if "validation" in fractions:
         np.subtract(1, position, out=position)
         side[_is_low(position, fractions["validation"]) & (side == 0)] = 2
+    for number, name in ((1, "test"), (2, "validation")):
+        if _is_fold(share := shares.get(name)):
+            side[_draw_fold(hashes, seed, *share[1:])] = number
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, n])))
     for number, name in ((1, "test"), (2, "validation")):
         share = shares.get(name)
-        if share is None or isinstance(share, (float, str)):
+        if share is None or isinstance(share, (float, str)) or _is_fold(share):
             continue
         free = np.flatnonzero(side == 0)
         count = share if isinstance(share, int) else share[1]
@@ -109,6 +117,17 @@ def draw_rows(hashes: NDArray[np.uint64], *, seed: int, shares: dict[str, Share]
         side[chosen] = number
     numbers = {"train": 0, **{name: number for number, name in ((1, "test"), (2, "validation")) if name in shares}}
     return {name: np.flatnonzero(side == number) for name, number in numbers.items()}
+
+
+def _is_fold(share: Share) -> TypeGuard[tuple[str, int, int]]:
+    return isinstance(share, tuple) and share[0] == "fold"
+
+
+def _draw_fold(hashes: NDArray[np.uint64], seed: int, fold: int, n_folds: int) -> NDArray[np.bool_]:
+    """Which rows are in part number `fold`; equal hashes are in one part."""
+    position = _draw_positions(hashes, seed + _FOLDS)
+    cuts = np.sort(position)[np.arange(1, n_folds) * len(position) // n_folds]
+    return np.searchsorted(cuts, position, side="right") == fold
 
 
 def _draw_count(

@@ -10,7 +10,7 @@ from typing import Any
 
 from railcar.recipe.faults import Finding
 from railcar.recipe.reference import list_keys
-from railcar.recipe.schema import Recipe
+from railcar.recipe.schema import Fold, Recipe
 from railcar.registry import BACKBONES, MODELS, OWN, PRETRAINED, is_own
 
 
@@ -18,6 +18,7 @@ def find_conflicts(recipe: Recipe) -> Iterator[Finding]:
     """All findings of all rules, in the order of the recipe's keys."""
     for rule in (
         _sides_leave_something,
+        _folds_are_for_the_test,
         _model_is_known,
         _model_has_the_keys,
         _backbone_fits,
@@ -39,6 +40,14 @@ def _sides_leave_something(recipe: Recipe) -> Iterator[Finding]:
             "make the two less than 1 together",
             others=(("data", "test"),),
         )
+
+
+def _folds_are_for_the_test(recipe: Recipe) -> Iterator[Finding]:
+    if isinstance(recipe.data.validation, Fold):
+        yield Finding(("data", "validation"), "folds are for data.test", "write a fraction, such as 0.1")
+    test = recipe.data.test
+    if isinstance(test, Fold) and test.fold > test.of:
+        yield Finding(("data", "test"), f"there is no fold {test.fold} of {test.of}", f"count from 1 to {test.of}")
 
 
 def _model_is_known(recipe: Recipe) -> Iterator[Finding]:

@@ -26,7 +26,16 @@ class Last(Node):
     """How many."""
 
 
-Share = Fraction | Count | Last | Annotated[str, Field(description="the path of a source")]
+class Fold(Node):
+    """One of several parts of the training side, of about the same size, that share no example."""
+
+    fold: Count
+    """Which, from 1 on."""
+    of: Annotated[int, Field(ge=2)]
+    """How many there are."""
+
+
+Share = Fraction | Count | Last | Fold | Annotated[str, Field(description="the path of a source")]
 
 
 class Augment(Node):

@@ -36,3 +36,18 @@ def _format_split(name: str, values: dict[str, Any]) -> str:
     right = f"{values['n_right']:,} of {values['n']:,}"
     interval = f"{low:.2%} to {high:.2%}"
     return f"{name:<12}{values['accuracy']:>9.2%}  {interval:<17}{right:>16}{values['loss']:>9.4f}"
+
+
+def format_folds(found: dict[str, Any]) -> str:
+    """One line a fold, and the mean with its standard error. `found` is what `--json` prints."""
+    measure = found["measure"]
+    is_share = measure == "accuracy"
+    lines = [f"{'fold':<6}{measure:>10}{'n':>9}{'loss':>10}  run"]
+    for one in found["folds"]:
+        test = one["test"]
+        value = f"{test[measure]:.2%}" if is_share else f"{test[measure]:.5g}"
+        lines.append(f"{one['fold']:<6}{value:>10}{test['n']:>9,}{test['loss']:>10.4f}  {one['run']}")
+    mean, error = (f"{one:.2%}" if is_share else f"{one:.5g}" for one in (found["mean"], found["standard_error"]))
+    return "\n".join(
+        ["", *lines, "", f"mean {measure} {mean}, standard error {error}, over {len(found['folds'])} folds"]
+    )
