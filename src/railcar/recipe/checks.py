@@ -10,7 +10,7 @@ from typing import Any
 
 from railcar.recipe.faults import Finding
 from railcar.recipe.reference import list_keys
-from railcar.recipe.schema import Fold, Recipe
+from railcar.recipe.schema import Part, Recipe
 from railcar.registry import BACKBONES, MODELS, OWN, PRETRAINED, is_own
 
 
@@ -18,7 +18,7 @@ def find_conflicts(recipe: Recipe) -> Iterator[Finding]:
     """All findings of all rules, in the order of the recipe's keys."""
     for rule in (
         _sides_leave_something,
-        _folds_are_for_the_test,
+        _test_part_is_whole,
         _model_is_known,
         _model_has_the_keys,
         _backbone_fits,
@@ -42,11 +42,14 @@ def _sides_leave_something(recipe: Recipe) -> Iterator[Finding]:
         )
 
 
-def _folds_are_for_the_test(recipe: Recipe) -> Iterator[Finding]:
-    if isinstance(recipe.data.validation, Fold):
-        yield Finding(("data", "validation"), "folds are for data.test", "write a fraction, such as 0.1")
+def _test_part_is_whole(recipe: Recipe) -> Iterator[Finding]:
     test = recipe.data.test
-    if isinstance(test, Fold) and test.fold > test.of:
+    if not isinstance(test, Part):
+        return
+    has_fold = (test.fold is not None, test.of is not None)
+    if (test.last is None) != all(has_fold) or has_fold[0] != has_fold[1]:
+        yield Finding(("data", "test"), "says no part", "write {last: 500}, or {fold: 1, of: 5}")
+    elif test.fold is not None and test.of is not None and test.fold > test.of:
         yield Finding(("data", "test"), f"there is no fold {test.fold} of {test.of}", f"count from 1 to {test.of}")
 
 

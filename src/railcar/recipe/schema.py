@@ -26,16 +26,20 @@ class Last(Node):
     """How many."""
 
 
-class Fold(Node):
-    """One of several parts of the training side, of about the same size, that share no example."""
+class Part(Node):
+    """The last examples of the training side, or one of several parts of it that share no example: `{last: 500}` or
+    `{fold: 1, of: 5}`."""
 
-    fold: Count
-    """Which, from 1 on."""
-    of: Annotated[int, Field(ge=2)]
-    """How many there are."""
+    last: Count | None = None
+    """How many, in the source's order."""
+    fold: Count | None = None
+    """Which part, from 1 on."""
+    of: Annotated[int, Field(ge=2)] | None = None
+    """How many parts there are, all of about the same size."""
 
 
-Share = Fraction | Count | Last | Fold | Annotated[str, Field(description="the path of a source")]
+Share = Fraction | Count | Last | Annotated[str, Field(description="the path of a source")]
+TestShare = Fraction | Count | Part | Annotated[str, Field(description="the path of a source")]
 
 
 class Augment(Node):
@@ -88,8 +92,9 @@ class Data(Node):
     """Held out from the training side to watch the training: a fraction (by a seeded hash of each example, so nobody
     changes side when data is added), a count (exact, drawn once), `{last: 500}`, or the path of a source of its own;
     `null` for none."""
-    test: Share | None = 0.1
-    """The same for the final test. A source's own test side wins."""
+    test: TestShare | None = 0.1
+    """The same for the final test, or `{fold: 1, of: 5}`, one of five parts that share no example. A source's own test
+    side wins, but not over a fold."""
     shuffle: bool = True
     """A new order each epoch, drawn from the seed; `false` is the order of the file."""
     scale: Literal["auto", "none", "unit", "standard"] = "auto"

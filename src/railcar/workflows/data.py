@@ -11,7 +11,7 @@ from railcar.data.prepare import open_arrays, open_dataset, open_frame
 from railcar.data.selection import Selection, check_one_label
 from railcar.data.types import Dataset, Features, PixelRoom, ReadOptions
 from railcar.errors import DataError
-from railcar.recipe.schema import Fold, Last, Recipe, Share
+from railcar.recipe.schema import Last, Part, Recipe, Share, TestShare
 from railcar.registry import MODELS, RAW, WORDS, is_own
 from railcar.storage.columns import Column
 from railcar.storage.local import cache_dir
@@ -134,8 +134,8 @@ def measure_room() -> PixelRoom | None:
     return PixelRoom(memory, int(hardware.free_disk_gb(cache_dir()) * 2**30)) if memory else None
 
 
-def _plain(share: Share | None) -> Any:
+def _plain(share: Share | TestShare | None) -> Any:
     """As `data/splits.py` takes it."""
-    if isinstance(share, Fold):
-        return ("fold", share.fold - 1, share.of)
+    if isinstance(share, Part):
+        return ("last", share.last) if share.fold is None else ("fold", share.fold - 1, share.of)
     return ("last", share.last) if isinstance(share, Last) else share
