@@ -18,7 +18,8 @@ from benchmarks.reliability.run import Outcome
 from benchmarks.reliability.tracing import run_until_call
 from numpy.typing import NDArray
 
-from railcar.recipe.load import load_recipe, recipe_to_yaml
+from railcar.recipe.load import load_recipe
+from railcar.recipe.writing import recipe_to_yaml
 from railcar.runs.checkpoint import Checkpoint, read_checkpoint
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.training.callbacks import BestScore

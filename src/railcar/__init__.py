@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from railcar.api import cross_validate, evaluate, load, predict, train
+    from railcar.api import cross_validate, evaluate, load, predict, train, tune
     from railcar.recipe.load import load_recipe
     from railcar.recipe.schema import Recipe
 
@@ -23,9 +23,10 @@ _HOMES = {
     "load_recipe": "railcar.recipe.load",
     "predict": "railcar.api",
     "train": "railcar.api",
+    "tune": "railcar.api",
 }
 
-__all__ = ["Recipe", "__version__", "cross_validate", "evaluate", "load", "load_recipe", "predict", "train"]
+__all__ = ["Recipe", "__version__", "cross_validate", "evaluate", "load", "load_recipe", "predict", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,5 +13,6 @@ from railcar.workflows.evaluate import evaluate
 from railcar.workflows.folds import Folds, cross_validate
 from railcar.workflows.predict import load, predict
 from railcar.workflows.train import Run, train
+from railcar.workflows.tune import Found, tune
 
-__all__ = ["Folds", "Run", "cross_validate", "evaluate", "load", "predict", "train"]
+__all__ = ["Folds", "Found", "Run", "cross_validate", "evaluate", "load", "predict", "train", "tune"]

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from railcar.errors import RecipeError, UsageError
-from railcar.recipe.load import bundled_recipes, find_recipe, idle_keys, load_recipe, recipe_to_yaml
+from railcar.recipe.load import bundled_recipes, find_recipe, load_recipe
 from railcar.recipe.reference import list_keys
 from railcar.recipe.schema import Data, Last, Model, Optimizer, Recipe, Training
+from railcar.recipe.writing import idle_keys, recipe_to_yaml
 from railcar.registry import MODELS
 
 

@@ -28,6 +28,7 @@ from railcar.errors import RailcarError, UsageError
 # name -> the line that `railcar --help` shows; the command is `command` of `railcar.cli.<name>`
 COMMANDS = {
     "train": "Train a model on a data set, or as a recipe says.",
+    "tune": "Search for a better recipe.",
     "evaluate": "Measure a run's model on its test split.",
     "predict": "Say what is on images, or in the rows of a CSV file.",
     "data": "Check data, prepare it, and look after the cache.",

@@ -69,7 +69,8 @@ def _first_comment(path: Path) -> str:
 @common_options(json=True)
 def show(recipe: str, overrides: tuple[str, ...], full: bool, console: Console) -> None:
     """Print a recipe: its file with its comments, or every key of it."""
-    from railcar.recipe.load import find_recipe, load_recipe, recipe_to_yaml
+    from railcar.recipe.load import find_recipe, load_recipe
+    from railcar.recipe.writing import recipe_to_yaml
 
     path = find_recipe(recipe)
     if console.json:
@@ -92,10 +93,10 @@ def check(recipe: str, overrides: tuple[str, ...], console: Console) -> int:
     Nothing is read but the recipe: whether the data is there and fits is found out by `railcar train`.
     """
     from railcar.errors import RecipeError
-    from railcar.recipe.load import load_recipe
+    from railcar.recipe.load import load_search
 
     try:
-        load_recipe(recipe, overrides)
+        load_search(recipe, overrides)
     except RecipeError as error:
         if console.json:
             console.json_result({"recipe": recipe, "ok": False, "faults": _faults_as_json(error)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,20 @@ from pydantic import ValidationError
 from railcar.errors import Fault, RecipeError
 from railcar.recipe.bundled import bundled_recipes, find_recipe, is_recipe_file
 from railcar.recipe.checks import find_conflicts
-from railcar.recipe.document import MAX_BYTES, MAX_DEPTH, Document, decode, dotted, read_document, write_flow
+from railcar.recipe.document import MAX_BYTES, MAX_DEPTH, Document, decode, dotted, read_document
 from railcar.recipe.document import Path as KeyPath
 from railcar.recipe.faults import Finding, find_field, find_schema_faults, find_unwritable, unknown_key
 from railcar.recipe.reference import list_keys, nested_nodes
 from railcar.recipe.schema import Node, Recipe
-from railcar.registry import MODELS, OWN, is_own
+from railcar.recipe.search import Parameter, lift_search
 
 __all__ = [
     "bundled_recipes",
     "find_recipe",
     "is_recipe_file",
     "load_recipe",
+    "load_search",
     "read_recipe_text",
-    "recipe_to_yaml",
 ]
 
 # Setting one on top of a recipe unsets the other: they are two ways to say one thing.
@@ -55,6 +56,22 @@ def load_recipe(
 
     Raises `RecipeError` with all faults: each with its line, its key, what is wrong and the nearest valid spelling.
     """
+    recipe, open_ones = _load(source, overrides, is_partial=is_partial)
+    if open_ones:
+        faults = tuple(Fault("", one.key, "is left open", "railcar tune searches for it") for one in open_ones)
+        raise RecipeError(f"{len(faults)} values of the recipe are left open", faults=faults)
+    return recipe
+
+
+def load_search(
+    source: str | Path | Mapping[str, Any] | Recipe | None, overrides: Overrides = (), *, is_partial: bool = False
+) -> tuple[Recipe, list[Parameter]]:
+    """The recipe of `source`, and what it leaves open (`search.py`), which has its first value in the recipe. All that
+    may be chosen is checked. Takes and raises what `load_recipe` does."""
+    return _load(source, overrides, is_partial=is_partial)
+
+
+def _load(source: Any, overrides: Overrides, *, is_partial: bool) -> tuple[Recipe, list[Parameter]]:
     document = _open(source)
     changes = _read_overrides(overrides)
     found = list(document.faults) + changes.faults
@@ -63,13 +80,21 @@ def load_recipe(
     _forget_settings(values, changes)
     for path, value in changes.values.items():
         _set(values, path, value)
-    recipe, findings = _validate(values, is_partial=is_partial)
+    open_ones, findings = lift_search(values)
+    before = deepcopy(values)
+    recipe, more = _validate(values, is_partial=is_partial)
+    findings += more
+    for one in open_ones:
+        for value in one.values[1:]:
+            other, path = deepcopy(before), tuple(one.key.split("."))
+            _set(other, path, value)
+            findings += [finding for finding in _validate(other, is_partial=is_partial)[1] if finding not in findings]
     found += [_place(finding, document, changes) for finding in findings]
     if found:
         found.sort(key=_line)
         listed = "; ".join(str(fault) for fault in found)
         raise RecipeError(f"{len(found)} faults in the recipe: {listed}", faults=tuple(found))
-    return recipe
+    return recipe, open_ones
 
 
 def _line(fault: Fault) -> float:
@@ -81,55 +106,6 @@ def _line(fault: Fault) -> float:
 def read_recipe_text(path: Path) -> str:
     """The text of a recipe's file, with its comments. Raises `RecipeError` for what is no text or far too long."""
     return decode(_read_bytes(path), str(path))
-
-
-def recipe_to_yaml(recipe: Recipe, comments: Mapping[str, str] | None = None) -> str:
-    """`recipe` as YAML that loads back to an equal one; always the same text for the same recipe. Every key is there
-    that means something to its model and to data of the model's kind.
-
-    `comments` are put behind their keys ("training.precision": "this CPU multiplies bfloat16 fastest").
-    """
-    return "\n".join(_yaml_lines(recipe, (), dict(comments or {}), idle_keys(recipe))) + "\n"
-
-
-def idle_keys(recipe: Recipe) -> set[str]:
-    """Dotted keys at their defaults which mean nothing to `recipe`: settings of other networks and other kinds of
-    data."""
-    name = recipe.model.name
-    if name not in MODELS and not is_own(name):
-        return set()
-    entry = OWN if is_own(name) else MODELS[name]
-    for_images = {"model.mirror_average", "model.shift_average"}
-    for_images |= {"data.image_size", "data.fit", "data.scale", "data.augment"}
-    for_rows = {"data.task", "data.drop", "data.columns", "data.group"}
-    others = {f"model.{key}" for key in type(recipe.model).model_fields if key not in (*entry.keys, "name")}
-    idle = others - for_images
-    if entry is not OWN:  # which may be for data of any kind
-        idle |= for_rows if entry.kind == "image" else for_images
-    standard = Recipe()
-    return {key for key in idle if _look_up(recipe, key) == _look_up(standard, key)}
-
-
-def _look_up(recipe: Recipe, key: str) -> Any:
-    section, _, name = key.partition(".")
-    return getattr(getattr(recipe, section), name)
-
-
-def _yaml_lines(node: Node, above: tuple[str, ...], comments: dict[str, str], idle: set[str]) -> list[str]:
-    lines: list[str] = []
-    for name in type(node).model_fields:
-        value = getattr(node, name)
-        path = (*above, name)
-        if dotted(path) in idle:
-            continue
-        is_section = dotted(path) in list_keys() and list_keys()[dotted(path)].node is not None
-        plain = value.model_dump() if isinstance(value, Node) and not is_section else value
-        line = f"{'  ' * len(above)}{name}:" + ("" if is_section else f" {write_flow(plain)}")
-        comment = " ".join(comments.get(dotted(path), "").split())
-        lines.append(f"{line}  # {comment}" if comment else line)
-        if is_section:
-            lines += _yaml_lines(value, path, comments, idle)
-    return lines
 
 
 # ---- sources

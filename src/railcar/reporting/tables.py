@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 
@@ -51,3 +52,56 @@ def format_folds(found: dict[str, Any]) -> str:
     return "\n".join(
         ["", *lines, "", f"mean {measure} {mean}, standard error {error}, over {len(found['folds'])} folds"]
     )
+
+
+_SHOWN = 5
+
+
+def format_study(found: dict[str, Any]) -> str:
+    """The best trials with their settings, whether they are better than the recipe as it was, and what decides.
+    `found` is what `railcar tune --json` prints."""
+    trials, measure, best, default = found["trials"], found["measure"], found["best"], found["default"]
+    if best is None:
+        notes = [one["note"] for one in trials if one["note"]]
+        return f"none of {len(trials)} trials went to its end" + (f": {notes[0]}" if notes else "")
+    sign = -1 if found["is_higher_better"] else 1
+    ended = sorted((one for one in trials if one["state"] == "finished"), key=lambda one: sign * one["value"])
+    shown = ended[:_SHOWN]
+    if default and all(one["number"] != default["number"] for one in shown):
+        shown = [*shown, default]
+    lines = ["", f"trial  {measure:<13}settings"]
+    for one in shown:
+        settings = ", ".join(f"{_last(key)} {_short(value)}" for key, value in one["settings"].items())
+        head = f"{one['number']:>5}  {one['value']:<13.4f}"
+        words = settings + (" (as it was)" if one["number"] == 0 else "")
+        lines += textwrap.wrap(words, 80, initial_indent=head, subsequent_indent=" " * 20)
+    counts = {state: sum(one["state"] == state for one in trials) for state in ("finished", "pruned", "failed")}
+    lines += ["", ", ".join(f"{n} {state}" for state, n in counts.items() if n) + f", of {len(trials)} trials"]
+    if found["importances"]:
+        most = list(found["importances"].items())[:4]
+        lines.append(f"what decides: {', '.join(f'{_last(key)} {share:.0%}' for key, share in most)}")
+    lines += [
+        _judge(best, default, measure),
+        "",
+        f"search  {found['path']}",
+        f"next    railcar train {found['recipe']}",
+    ]
+    return "\n".join(lines)
+
+
+def _judge(best: dict[str, Any], default: dict[str, Any] | None, measure: str) -> str:
+    if default is None:
+        return f"the best has {measure} {best['value']:.4f}; the recipe as it was did not go to its end"
+    if best["number"] == default["number"]:
+        return f"nothing better was found than the recipe as it was ({measure} {best['value']:.4f})"
+    return f"the best has {measure} {best['value']:.4f}, the recipe as it was {default['value']:.4f}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "-".join(map(str, value)) or "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]

@@ -22,7 +22,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -74,7 +74,8 @@ class Training:
     """One run in progress: the parts that the functions below work on. `replicas` None is one device. To workers other
     than the chief `run` is no more than a name. `on_saved` is called after each checkpoint, in the thread that
     wrote it. `whole` is the network that checkpoints hold, where `model` is only the part of it that is trained;
-    `learn` makes a step where that is not the usual one."""
+    `learn` makes a step where that is not the usual one. `on_validation` is told step, steps in all and what was
+    measured, and may return a reason to end."""
 
     recipe: Recipe
     dataset: Dataset
@@ -93,6 +94,7 @@ class Training:
     on_saved: Callable[[], None] | None = None
     whole: Any = None
     learn: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    on_validation: Callable[[int, int, Mapping[str, float]], str | None] | None = None
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -362,6 +364,8 @@ class Recorder:
         node, progress = training.recipe.training, training.progress
         mark = " (best)" if progress.best.improves(step, values) else ""
         progress.ending.note(values, early_stop=node.early_stop, stop_at=node.stop_at)
+        if training.on_validation and (reason := training.on_validation(step, training.plan.n_steps, values)):
+            progress.ending.reason = progress.ending.reason or reason
         told = f"accuracy {values['val_accuracy']:.2%}" if "val_accuracy" in values else f"mae {values['val_mae']:.4g}"
         training.reporter.say(
             f"  step {step:>6}/{training.plan.n_steps}  val loss {values['val_loss']:.4f}  val {told}{mark}"

@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from railcar.recipe.load import recipe_to_yaml
+from railcar.recipe.writing import recipe_to_yaml
 from railcar.runs.place import Held, RunsPlace, hold
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.storage.local import write_atomic

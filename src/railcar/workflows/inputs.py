@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,9 @@ class Input:
 @dataclass(frozen=True)
 class Start:
     """What `train` was asked for. `given` is its data or recipe; None for that of the run that is resumed or begun
-    from. `take_over` says that who trained the run in a bucket is dead; `time_s` is how long it may take in all."""
+    from. `take_over` says that who trained the run in a bucket is dead; `time_s` is how long it may take in all. With
+    `hides_test` the test side is not looked at. `on_validation` is told step, steps in all and what was measured, and
+    may return a reason to end."""
 
     given: Input | None
     overrides: Overrides
@@ -71,6 +73,8 @@ class Start:
     place: RunsPlace
     take_over: bool = False
     time_s: float | None = None
+    hides_test: bool = False
+    on_validation: Callable[[int, int, Mapping[str, float]], str | None] | None = None
 
     @property
     def wanted(self) -> str | None:

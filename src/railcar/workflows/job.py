@@ -6,7 +6,7 @@ Owns what is decided, and the words for it. Writes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +48,7 @@ class Job:
     replicas: Replicas | None = None
     halves: tuple[Any, Any] | None = None
     compiled: Any = None
+    on_validation: Callable[[int, int, Mapping[str, float]], str | None] | None = None
     encoded: Dataset | None = None
 
     @property

@@ -127,6 +127,7 @@ def build_training(
         dataset=job.training_data,
         run=run,
         model=job.trained,
+        on_validation=job.on_validation,
         whole=job.model,
         learn=build_learning(job),
         optimizer=optimizer,

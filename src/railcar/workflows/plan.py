@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from railcar.recipe.load import recipe_to_yaml
+from railcar.recipe.writing import recipe_to_yaml
 from railcar.registry import check_tensorflow
 from railcar.training.tensorflow import quiet_stderr
 from railcar.workflows.headlines import say_what

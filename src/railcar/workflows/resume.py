@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from railcar.errors import CheckpointError, RunError, UsageError
-from railcar.recipe.load import load_recipe, recipe_to_yaml
+from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Optimizer, Recipe
+from railcar.recipe.writing import recipe_to_yaml
 from railcar.runs.index import flatten
 from railcar.runs.run_dir import RunDir, now_text, read_json
 from railcar.storage.local import write_atomic

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,8 @@ def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lamb
             check_place(start.place)
         cluster = cluster and find_cluster(given.recipe.training.distribution)
         replicas = stack.enter_context(abandoning(join(cluster, look))) if cluster else None
-        job = _prepare(given, look, stopped, origin, replicas, budget)
+        job = _prepare(given, look, stopped, origin, replicas, budget, hides_test=start.hides_test)
+        job.on_validation = start.on_validation
         if held is None:
             held = begin_run(job, start.place, origin, stack)
         on_run(held.run)
@@ -181,6 +182,8 @@ def _prepare(
     origin: Origin | None,
     replicas: Replicas | None,
     budget: Budget | None = None,
+    *,
+    hides_test: bool = False,
 ) -> Job:
     """The data opened and everything settled; weights that come from another run are in the model. The other workers,
     if there are any, are told before the model is built, or what stands in the way."""
@@ -201,6 +204,9 @@ def _prepare(
             # another run's weights count for the words and columns that it knew
             known = origin.features if origin and origin.features.kind != "image" else None
             dataset = open_data(given, reporter, features=known)
+            if hides_test:
+                seen = {name: split for name, split in dataset.splits.items() if name != "test"}
+                dataset = replace(dataset, splits=seen)
         if stopped is not None:
             check_same_data(stopped.run, dataset)
         with closing(look.reporter()) as reporter, reporter.working("loading TensorFlow"):
