@@ -121,6 +121,20 @@ def test_transfer_learning_is_measured_on_few_images(project: Path, tmp_path: Pa
     assert all(0 <= one["mean"] <= 1 for one in results["few images"].values())
 
 
+def test_a_network_is_measured_over_seeds(project: Path) -> None:
+    program = str(project / "benchmarks" / "seeds.py")
+    quick = ("--seeds", "2", "--set", "training.steps=30", "--set", "training.optimizer.warmup_steps=3", "--json")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, program, "penguins", *quick]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["accuracies"]) == 2
+    assert found["mean"] == pytest.approx(sum(found["accuracies"]) / 2)
+    assert found["process_s"] > found["training_s"] > 0
+
+
 def test_accuracies_are_measured_over_folds_that_share_no_row(project: Path, tmp_path: Path) -> None:
     from railcar.data.sources.sample import find_penguins
 

@@ -156,10 +156,11 @@ def test_weights_of_another_backbone_are_refused(mobile_weights: str, tmp_path: 
         build(weights=str(tmp_path / "gone.h5"))
 
 
-def test_weights_that_cannot_be_downloaded_are_named_with_what_to_do():
+def test_weights_that_cannot_be_downloaded_are_named_with_what_to_do(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(WeightsMissing, match=r"weights of ResNet101V2 cannot be downloaded \(.+\)") as caught:
         build(backbone="ResNet101V2")
     assert "model.weights: FILE" in caught.value.hint
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

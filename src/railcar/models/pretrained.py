@@ -8,12 +8,13 @@ that is trained. That the first part needs to be computed only once is `workflow
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import random
 import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -250,7 +251,8 @@ def _digest(variable: Any) -> bytes:
 @lru_cache(maxsize=1)
 def _download(name: str, size: tuple[int, int]) -> keras.Model:
     """The backbone as Keras has it, from its cache or from the network."""
-    with _patience(_DOWNLOAD_TIMEOUT_S), warnings.catch_warnings():
+    # Keras tells of a download on stdout, which belongs to results.
+    with _patience(_DOWNLOAD_TIMEOUT_S), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of sizes that a backbone was not trained at
         try:
             return getattr(keras.applications, name)(include_top=False, weights="imagenet", input_shape=(*size, 3))
