@@ -71,6 +71,7 @@ def test_a_seed_decides_how_it_starts_and_options_are_handed_over():
         ("build_two", r"do not fit. Expected: \[n, 3\]. Received: 2 outputs"),
         ("build_nothing", r"returned the wrong thing. Expected: a keras.Model. Received: NoneType"),
         ("build_wrongly", r"own_models\.py, line \d+: ZeroDivisionError: division by zero"),
+        ("build_for_others", r"call\(\)\. Input 0 .* expected shape=\(None, 28, 28, 1\), found shape"),
         ("build_from_strange", r"asks for 'strange', which is not known"),
         ("build_gone", r"own_models.py has no function 'build_gone'"),
         ("build_for_words", r"asks for 'length', which is not known"),

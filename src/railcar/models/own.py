@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ from railcar.layers.images import ResizeImages, ScaleImages
 TEXTS = "texts"
 """The argument by which a function says that its network takes strings."""
 _N_PROBED = 16
+# Keras prints its errors in bold.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def _guarded(function: OwnFunction, call: Callable[..., Any], *given: Any, **nam
 
 def _explain(name: str, error: Exception) -> RecipeError:
     """An error of the user's code, with the last line of his own that led to it."""
-    said = " ".join(str(error).split())[:200]
+    said = " ".join(_COLOURS.sub("", str(error)).split())[:240]
     ours = str(Path(__file__).resolve().parent.parent)
     frames = [
         one
