@@ -1,7 +1,7 @@
 """Texts and tables to accuracies: railcar's networks, its own choice, and what scikit-learn's users take.
 
     python benchmarks/accuracy.py --data FOLDER [--sets reviews sms titanic penguins] [--models default rnn ...]
-                                  [--folds 5] [--time 5m] [--without-peers]
+                                  [--folds 5] [--time 5m] [--autogluon SECONDS] [--without-peers]
 
 FOLDER holds text/reviews.csv, text/sms_spam.csv, tables/titanic.csv and tables/penguins.csv. Each set is cut into
 folds, the same for all (`fold_of`: by class, drawn from one seed); each fold is tested on once, by who was trained on
@@ -98,6 +98,14 @@ def train_railcar(name: str, one: Set, train: Path, test: Path, seed: int, more:
     return {"accuracy": found["evaluation"]["test"]["accuracy"], "seconds": found["process_s"]}
 
 
+def train_autogluon(one: Set, train: Path, test: Path, options: argparse.Namespace) -> dict[str, Any]:
+    python = find_python("autogluon", options.env_dir)
+    seconds = ("--seconds", str(options.autogluon))
+    program = str(PEERS / "autogluon_rows.py")
+    found = run_json([str(python), program, str(train), str(test), "--label", one.label, *seconds])
+    return {"accuracy": found["accuracy"], "seconds": found["process_s"]}
+
+
 def train_peer(name: str, one: Set, train: Path, test: Path, seed: int, env_dir: Path) -> dict[str, Any]:
     python = find_python("sklearn", env_dir)
     options = ("--label", one.label, "--kind", one.kind, "--model", name, "--seed", str(seed))
@@ -110,7 +118,9 @@ def measure(name: str, one: Set, pairs: list[tuple[Path, Path]], options: argpar
     more = ("--time", options.time) if options.time and name == "default" else ()
     found = []
     for seed, (train, test) in enumerate(pairs):
-        if is_peer:
+        if name == "autogluon":
+            found.append(train_autogluon(one, train, test, options))
+        elif is_peer:
             found.append(train_peer(name.removeprefix("sklearn "), one, train, test, seed, options.env_dir))
         else:
             found.append(train_railcar(name, one, train, test, seed, more))
@@ -127,6 +137,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", help="networks of railcar; all of the kind when absent")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--time", help="give railcar's own choice so long: --time of `railcar train`")
+    parser.add_argument("--autogluon", type=float, metavar="SECONDS", help="tables by AutoGluon, too, for so long")
     parser.add_argument("--without-peers", action="store_true")
     parser.add_argument("--env-dir", type=Path, default=DEFAULT_DIR)
     parser.add_argument("--json", action="store_true")
@@ -139,7 +150,8 @@ def main() -> None:
             folder.mkdir()
             pairs = write_folds(read_set(options.data, one), one, options.folds, folder)
             peers = () if options.without_peers else PEER_MODELS[one.kind]
-            for name in (*(f"sklearn {peer}" for peer in peers), *(options.models or MODELS[one.kind])):
+            others = ("autogluon",) if options.autogluon and one.kind == "table" else ()
+            for name in (*others, *(f"sklearn {peer}" for peer in peers), *(options.models or MODELS[one.kind])):
                 found = results.setdefault(set_name, {})[name] = measure(name, one, pairs, options)
                 if not options.json:
                     row = f"{found['mean']:8.2%} ±{found['error']:6.2%} {found['seconds']:7.1f} s"
