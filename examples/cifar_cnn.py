@@ -37,7 +37,7 @@ def main(folder, epochs=10):
     train = keras.utils.image_dataset_from_directory(f"{folder}/train", **held_out, **options)
     test = keras.utils.image_dataset_from_directory(f"{folder}/test", **options)
     model = build_model(n_classes=len(test.class_names))
-    model.fit(train.cache(), epochs=epochs, verbose=2)
+    model.fit(train.cache().shuffle(2000), epochs=epochs, verbose=2)  # the batches in a new order each time
     print("test accuracy", model.evaluate(test, verbose=0)[1])
 
 

@@ -56,6 +56,17 @@ def test_a_search_that_was_killed_tries_again_what_was_going_on_and_nothing_else
     assert again.best is not None and again.best.number == 4
 
 
+def test_a_first_trial_that_was_killed_is_still_the_first_when_it_is_made_again(tmp_path: Path):
+    study = open_study(tmp_path)
+    study.ask()
+    again = Study(tmp_path / "study.db", SPACE, direction="minimize", seed=3, n_trials=20)
+    assert again.begin(FIRST) == 1
+    number, settings = again.ask()
+    assert settings == {**FIRST, "model.dense": [16, 16]}
+    again.tell(number, FINISHED, 1.0, run="", seconds=1.0)
+    assert [(one.number, one.is_first) for one in again.trials] == [(1, True)]
+
+
 def test_the_same_seed_proposes_the_same_also_after_a_stop(tmp_path: Path):
     proposals = []
     for name in ("one", "two"):

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 import railcar
-from railcar.errors import NotFound, RecipeError, UsageError
+from railcar.errors import NotFound, RecipeError, RunError, UsageError
 from railcar.recipe.load import load_recipe
 from railcar.runs.run_dir import RunDir, read_json
 
@@ -115,6 +115,26 @@ def test_a_trial_that_fails_does_not_end_the_search_and_is_told(rows: Path, tmp_
     assert found.best is not None and found.best.settings["training.batch_size"] == 8
     assert failed and all(one.note for one in failed)
     assert any("5,000 is more than" in one.note or "the loss is" in one.note for one in failed)
+
+
+def test_a_search_that_is_going_on_is_not_taken_up_by_another(rows: Path, tmp_path: Path):
+    process = start(tmp_path, str(rows), "--trials", "3", *QUICK)
+    wait_for(1, tmp_path, process)
+    with pytest.raises(RunError, match="still going on in another process"):
+        railcar.tune(resume=True, runs_dir=tmp_path, quiet=True)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    assert len(read_trials(tmp_path)) == 3
+
+
+def test_what_is_left_open_on_the_command_line_is_searched_with_data_and_with_bundled_recipes(
+    rows: Path, tmp_path: Path
+):
+    opened = ["model.dropout={search: [0.1, 0.3]}", "training.epochs=1"]
+    for number, data in enumerate((rows, "penguins")):
+        found = railcar.tune(data, overrides=opened, n_trials=2, runs_dir=tmp_path / str(number), quiet=True)
+        assert [set(one.settings) for one in found.trials] == [{"model.dropout"}] * 2
+        assert found.trials[0].is_first and 0.1 <= found.trials[1].settings["model.dropout"] <= 0.3
 
 
 def test_a_signal_ends_a_search_that_can_go_on(rows: Path, tmp_path: Path):

@@ -41,7 +41,7 @@ def _plot_history(found: dict[str, Any], path: Path) -> None:
     axes.step(numbers, best, where="post", color=GREEN, linewidth=1.8, label="best until then")
     way = "higher" if found["is_higher_better"] else "lower"
     axes.set_title(f"{_name(found['measure']).capitalize()} of each trial ({way} is better)", loc="left")
-    axes.set_xlabel("trial; 0 is the recipe as it was")
+    axes.set_xlabel("trial; the first is the recipe as it was")
     _scale(axes, found)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
@@ -83,7 +83,8 @@ def _plot_importance(importances: dict[str, float], path: Path) -> None:
     axes.set_xlim(0, max(shares) * 1.15 + 0.02)
     axes.set_xticks([])
     axes.set_title("What decides how good a trial is", loc="left")
-    axes.spines["bottom"].set_visible(False)
+    for side in axes.spines.values():
+        side.set_visible(False)
     _save(figure, path)
 
 
@@ -125,11 +126,15 @@ def _place(values: Sequence[Any], is_log: bool) -> tuple[list[float], list[tuple
         low, high = min(numbers), max(numbers)
         heights = [(one - low) / (high - low) if high > low else 0.5 for one in numbers]
         ends = {round(heights[numbers.index(one)], 3): one for one in (low, high)}
-        return heights, [(at, f"{math.exp(one) if is_log else one:.3g}") for at, one in ends.items()]
+        return heights, [(at, _label(math.exp(one) if is_log else one, values)) for at, one in ends.items()]
     names = sorted({json.dumps(one) for one in values}, key=lambda name: (len(name), name))
     places = {name: index / max(len(names) - 1, 1) for index, name in enumerate(names)}
     labels = [(place, name.strip("[]").replace(", ", "-").replace('"', "") or "none") for name, place in places.items()]
     return [places[json.dumps(one)] for one in values], labels
+
+
+def _label(number: float, values: Sequence[Any]) -> str:
+    return f"{round(number):,}" if all(isinstance(one, int) for one in values) else f"{number:.3g}"
 
 
 def _name(measure: str) -> str:

@@ -72,8 +72,8 @@ def format_study(found: dict[str, Any]) -> str:
     lines = ["", f"trial  {measure:<13}settings"]
     for one in shown:
         settings = ", ".join(f"{_last(key)} {_short(value)}" for key, value in one["settings"].items())
-        head = f"{one['number']:>5}  {one['value']:<13.4f}"
-        words = settings + (" (as it was)" if one["number"] == 0 else "")
+        head = f"{one['number']:>5}  {one['value']:<13.4g}"
+        words = settings + (" (as it was)" if one["is_first"] else "")
         lines += textwrap.wrap(words, 80, initial_indent=head, subsequent_indent=" " * 20)
     counts = {state: sum(one["state"] == state for one in trials) for state in ("finished", "pruned", "failed")}
     lines += ["", ", ".join(f"{n} {state}" for state, n in counts.items() if n) + f", of {len(trials)} trials"]
@@ -91,10 +91,10 @@ def format_study(found: dict[str, Any]) -> str:
 
 def _judge(best: dict[str, Any], default: dict[str, Any] | None, measure: str) -> str:
     if default is None:
-        return f"the best has {measure} {best['value']:.4f}; the recipe as it was did not go to its end"
+        return f"the best has {measure} {best['value']:.4g}; the recipe as it was did not go to its end"
     if best["number"] == default["number"]:
-        return f"nothing better was found than the recipe as it was ({measure} {best['value']:.4f})"
-    return f"the best has {measure} {best['value']:.4f}, the recipe as it was {default['value']:.4f}"
+        return f"nothing better was found than the recipe as it was ({measure} {best['value']:.4g})"
+    return f"the best has {measure} {best['value']:.4g}, the recipe as it was {default['value']:.4g}"
 
 
 def _short(value: Any) -> str:

@@ -22,13 +22,14 @@ Direction = Literal["minimize", "maximize"]
 FINISHED, PRUNED, FAILED = "finished", "pruned", "failed"
 # Trials that end by themselves before any is given up; and the share of a training before which none is.
 _LEAST_TRIALS, _LEAST_SHARE = 4, 0.2
-_KILLED = "killed"
+_KILLED, _FIRST = "killed", "is_first"
 
 
 @dataclass(frozen=True)
 class Trial:
     """One try: `settings` are dotted keys with their values; `value` is what is optimised; `share` is how much of its
-    training was made; `note` says why it failed."""
+    training was made; `note` says why it failed. `is_first` is the one that begins a
+    search, with the settings that were there."""
 
     number: int
     state: str
@@ -38,6 +39,7 @@ class Trial:
     run: str
     seconds: float
     note: str = ""
+    is_first: bool = False
 
 
 class Study:
@@ -67,11 +69,14 @@ class Study:
         with the settings `first`. Returns how many are tried again."""
         waiting = [trial for trial in self._study.trials if trial.state == self._optuna.trial.TrialState.RUNNING]
         for trial in waiting:
+            # Asked for again before it is given up: a kill in between makes it twice, and never not at all.
+            marks = {_FIRST: True} if trial.user_attrs.get(_FIRST) else {}
+            self._study.enqueue_trial(trial.params, user_attrs=marks)
             self._trial(trial.number).set_user_attr(_KILLED, True)
             self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
-            self._study.enqueue_trial(trial.params)
         if not self._study.trials:
-            self._study.enqueue_trial({one.key: _code(one, first[one.key]) for one in self._space})
+            settings = {one.key: _code(one, first[one.key]) for one in self._space}
+            self._study.enqueue_trial(settings, user_attrs={_FIRST: True})
         return len(waiting)
 
     def ask(self) -> tuple[int, dict[str, Any]]:
@@ -155,6 +160,7 @@ class Study:
             facts.get("run", ""),
             facts.get("seconds", 0.0),
             facts.get("note", ""),
+            bool(facts.get(_FIRST)),
         )
 
     def _is_hopeless(self, number: int, share: float) -> bool:

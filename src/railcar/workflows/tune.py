@@ -14,13 +14,15 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from railcar.errors import Interrupted, NotFound, RunError, UsageError
-from railcar.recipe.load import is_recipe_file, load_recipe, load_search
+from railcar.recipe.document import write_flow
+from railcar.recipe.load import bundled_recipes, is_recipe_file, load_recipe, load_search
 from railcar.recipe.schema import Recipe
 from railcar.recipe.search import Parameter
 from railcar.recipe.writing import recipe_to_yaml
@@ -28,9 +30,10 @@ from railcar.registry import PRETRAINED, check_installed, check_tensorflow
 from railcar.runs.place import find_place
 from railcar.runs.run_dir import write_json
 from railcar.storage.local import write_atomic
+from railcar.storage.lock import LockHeld, hold_lock
 from railcar.training.progress import Reporter, format_seconds
 from railcar.tuning.space import choose_space
-from railcar.tuning.study import FINISHED, Direction, Study, Trial
+from railcar.tuning.study import FAILED, FINISHED, Direction, Study, Trial
 from railcar.workflows.inputs import Input, Overrides, begin_afresh, look_up, resolve_input, settle_recipe
 from railcar.workflows.look import Look
 from railcar.workflows.tune_workers import Workers
@@ -121,20 +124,25 @@ def tune(
         else:
             plan = _make_plan(data, overrides, n_trials or N_TRIALS, reporter)
             folder = _make_folder(place.folder, plan)
-        _write_plan(folder, plan)
-        return _search(folder, plan, reporter, workers, began + time_s if time_s is not None else None)
+        try:
+            with hold_lock(folder / "lock"):
+                _write_plan(folder, plan)
+                return _search(folder, plan, reporter, workers, began + time_s if time_s is not None else None)
+        except LockHeld as held:
+            what = f"{folder}: this search is still going on in another process"
+            raise RunError(what, hint="wait for it, or end it there") from held
 
 
 def _make_plan(data: Any, overrides: Overrides, n_trials: int, reporter: Reporter) -> _Plan:
     """The whole recipe that suits the data, and what is searched."""
     from railcar.workflows.data import read_data
 
-    space: list[Parameter] = []
-    if isinstance(data, str | Path) and (Path(data).suffix in (".yaml", ".yml", ".py") or is_recipe_file(str(data))):
+    if _is_recipe(data):
         recipe, space = load_search(data, overrides)
         given = resolve_input(recipe)
     else:
-        given = resolve_input(data, overrides)
+        space = load_search({}, overrides, is_partial=True)[1]
+        given = resolve_input(data, _close(overrides, space))
     if given.arrays is not None:
         raise UsageError("a search reads its data in several processes", hint="write it to a file, and name that")
     dataset = read_data(given.recipe, None, reporter)
@@ -148,6 +156,20 @@ def _make_plan(data: Any, overrides: Overrides, n_trials: int, reporter: Reporte
     measure = "val_accuracy" if node.best == "val_accuracy" else "val_loss"
     chosen = tuple(space or choose_space(recipe, n_steps=n_steps, n_train=n_train))
     return _Plan(recipe, chosen, n_trials, measure)
+
+
+def _is_recipe(data: Any) -> bool:
+    """As `railcar train` takes it: a file of a recipe, or the name of one where nothing else is called so."""
+    if not isinstance(data, str | Path):
+        return isinstance(data, Recipe | dict)
+    return is_recipe_file(str(data)) or (str(data) in bundled_recipes() and not Path(data).exists())
+
+
+def _close(overrides: Overrides, space: Sequence[Parameter]) -> Overrides:
+    """`overrides` with the first value of each that is left open."""
+    if isinstance(overrides, Mapping):
+        return {**overrides, **{one.key: one.values[0] for one in space}}
+    return [*overrides, *(f"{one.key}={write_flow(one.values[0])}" for one in space)]
 
 
 def _without_downloads(given: Input, recipe: Recipe, reporter: Reporter) -> Input:
@@ -242,13 +264,13 @@ def _conclude(folder: Path, plan: _Plan, study: Study) -> Found:
     from railcar.reporting.study_plots import plot_study
 
     trials, best = tuple(study.trials), study.best
-    default = next((one for one in trials if one.number == 0 and one.state == FINISHED), None)
+    default = next((one for one in trials if one.is_first and one.state == FINISHED), None)
     found = Found(folder, trials, best, default, plan.measure, plan.direction == "maximize", study.importances())
     if best is not None:
         recipe = load_recipe(plan.recipe, best.settings)
-        at_first = f", the recipe as it was {default.value:.4f}" if default and default.value is not None else ""
-        reached = f"{plan.measure} {best.value:.4f}{at_first}"
-        head = f"# Found by railcar tune: trial {best.number} of {len(trials)}, {reached}.\n"
+        at_first = f", the recipe as it was {default.value:.4g}" if default and default.value is not None else ""
+        reached = f"{plan.measure} {best.value:.4g}{at_first}"
+        head = f"# Found by railcar tune: trial {best.number}, the best of {len(trials)}, {reached}.\n"
         head += f"# railcar train {folder / 'best.yaml'}\n"
         write_atomic(folder / "best.yaml", (head + recipe_to_yaml(recipe)).encode())
         plot_study(found.to_dict(), [one.key for one in plan.space if one.is_log], folder / "plots")
@@ -284,7 +306,9 @@ def _short(value: Any) -> str:
 
 def _tell_trial(trial: Trial, best: Trial | None, plan: _Plan) -> str:
     settings = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in trial.settings.items())
-    value = f"{plan.measure} {trial.value:.4f}" if trial.value is not None else trial.note
+    value = f"{plan.measure} {trial.value:.4g}" if trial.value is not None else ""
+    if trial.state == FAILED:
+        value = f"{value} {trial.note}".strip()
     mark = " (best)" if best is not None and best.number == trial.number else ""
     state = "" if trial.state == FINISHED else f", {trial.state} after {trial.share:.0%}"
     return f"trial {trial.number:>3} {value}{mark}{state}, {format_seconds(trial.seconds)}: {settings}"
