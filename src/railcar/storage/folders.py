@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -28,7 +29,8 @@ class LocalFolders:
                 path = Path(folder) / name
                 # A name that begins with a dot and ends with eight random letters is a write that was cut.
                 if path.is_file() and not name.startswith("."):
-                    yield _describe(path)
+                    with contextlib.suppress(FileNotFoundError):  # another process may delete it meanwhile
+                        yield _describe(path)
 
     def list_names(self, prefix: str) -> list[str]:
         root = Path(prefix)
