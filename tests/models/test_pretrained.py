@@ -105,7 +105,9 @@ def test_the_frozen_and_the_trained_part_are_the_whole(mobile_weights: str, fine
 
 def test_about_the_asked_share_of_a_backbone_is_tuned_without_its_normalisation(mobile_weights: str):
     model = build(weights=mobile_weights, fine_tune={"share": 0.3})
-    tuned, frozen = split_frozen(model)[1].get_layer("tuned"), model.get_layer("frozen")  # type: ignore[index]
+    parts = split_frozen(model)
+    assert parts is not None
+    tuned, frozen = parts[1].get_layer("tuned"), model.get_layer("frozen")
     n_tuned, n_frozen = len(tuned.layers) - 1, len(frozen.layers)
     assert 0.25 <= n_tuned / (n_tuned + n_frozen) <= 0.4
     variables = list_tuned(model)

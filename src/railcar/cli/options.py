@@ -3,6 +3,7 @@
     @click.command()
     @runs_dir_option                   # runs_dir: Path | str, which is an address
     @set_option                        # overrides: tuple[str, ...]
+    @recipe_options                    # the same, with --label and --model
     @common_options(json=True)         # console: Console  (--json, --quiet, --verbose, --no-color)
     def command(runs_dir, overrides, console): ...
 
@@ -70,6 +71,27 @@ set_option = click.option(
     multiple=True,
     help="Change one key of the recipe, as in training.batch_size=256. May be given several times.",
 )
+
+
+_SHORT_FORMS = {"label": "data.label", "model": "model.name"}
+
+
+def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--set`, and `--label` and `--model`, which are short for it; passes `overrides`, all of them together."""
+
+    @functools.wraps(function)
+    def with_overrides(*arguments: Any, overrides: tuple[str, ...], **options: Any) -> Any:
+        short = {key: options.pop(name) for name, key in _SHORT_FORMS.items()}
+        asked = [f"{key}={value}" for key, value in short.items() if value is not None]
+        return function(*arguments, overrides=(*overrides, *asked), **options)
+
+    label = click.option("--label", metavar="COLUMN", help="The column of the labels, for files of rows.")
+    model = click.option(
+        "--model",
+        metavar="NAME|FILE.py:FUNCTION",
+        help="The network: one of `railcar recipe list --models`, or a function of yours that returns a keras.Model.",
+    )
+    return set_option(label(model(with_overrides)))
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:

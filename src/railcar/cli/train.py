@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import Duration, common_options, runs_dir_option, set_option
+from railcar.cli.options import Duration, common_options, recipe_options, runs_dir_option
 from railcar.errors import UsageError
 from railcar.registry import MODELS
 
@@ -20,8 +20,7 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
 
 @click.command()
 @click.argument("data", required=False, metavar="[DATA|RECIPE]")
-@set_option
-@click.option("--label", metavar="COLUMN", help="The column of the labels, for files of rows.")
+@recipe_options
 @click.option("--name", metavar="NAME", help="Starts the name of the run's folder.")
 @click.option(
     "--resume",
@@ -34,11 +33,6 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     "--take-over",
     is_flag=True,
     help="With --resume: the computer that last trained this run in a bucket is dead; do not wait until it is known.",
-)
-@click.option(
-    "--model",
-    metavar="NAME|FILE.py:FUNCTION",
-    help="The network: one of `railcar recipe list --models`, or a function of yours that returns a keras.Model.",
 )
 @click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
 @click.option(
@@ -68,8 +62,6 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
 def command(
     data: str | None,
     overrides: tuple[str, ...],
-    label: str | None,
-    model: str | None,
     name: str | None,
     resume: str | None,
     take_over: bool,
@@ -91,10 +83,6 @@ def command(
     """
     from railcar.workflows.inputs import resolve_input, with_name
 
-    if model is not None:
-        overrides = (*overrides, f"model.name={model}")
-    if label is not None:
-        overrides = (*overrides, f"data.label={label}")
     # A fault of the recipe is told before anything else is imported.
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data

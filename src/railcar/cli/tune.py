@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import Duration, common_options, runs_dir_option, set_option
+from railcar.cli.options import Duration, common_options, recipe_options, runs_dir_option
 from railcar.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("data", required=False, metavar="[DATA|RECIPE]")
-@set_option
-@click.option("--label", metavar="COLUMN", help="The column of the labels, for files of rows.")
-@click.option("--model", metavar="NAME|FILE.py:FUNCTION", help="The network, as for `railcar train`.")
+@recipe_options
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="How many trainings are made in all: 20.")
 @click.option(
     "--time",
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
 def command(
     data: str | None,
     overrides: tuple[str, ...],
-    label: str | None,
-    model: str | None,
     trials: int | None,
     time_s: float | None,
     workers: int,
@@ -56,12 +52,10 @@ def command(
     nothing is open, length, batch size, learning rate and what the network has of dropout, width and kernel size are
     searched. The best recipe is written, and `railcar train` takes it.
     """
-    if resume is not None and (data is not None or overrides or label or model):
+    if resume is not None and (data is not None or overrides):
         raise UsageError(
             "a search that goes on keeps its data and recipe", hint="leave them out, or begin a new search"
         )
-    for key, value in (("model.name", model), ("data.label", label)):
-        overrides = (*overrides, f"{key}={value}") if value is not None else overrides
     from railcar.workflows.tune import tune
 
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}

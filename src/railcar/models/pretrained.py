@@ -223,7 +223,9 @@ def _read_weights(whole: keras.Model, name: str, weights: str, size: tuple[int, 
     if weights == "none":
         return
     if weights == "imagenet":
-        _copy_weights(_download(name, size), whole)
+        for own, other in zip(whole.weights, _download(name, size).weights, strict=True):
+            own.assign(other)
+        _download.cache_clear()  # it is as large as the network
         return
     path = Path(weights).expanduser()
     if not path.is_file():
@@ -274,8 +276,3 @@ def _patience(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _copy_weights(source: keras.Model, target: keras.Model) -> None:
-    for own, other in zip(target.weights, source.weights, strict=True):
-        own.assign(other)

@@ -71,7 +71,7 @@ def format_study(found: dict[str, Any]) -> str:
         shown = [*shown, default]
     lines = ["", f"trial  {measure:<13}settings"]
     for one in shown:
-        settings = ", ".join(f"{_last(key)} {_short(value)}" for key, value in one["settings"].items())
+        settings = ", ".join(f"{_last(key)} {format_value(value)}" for key, value in one["settings"].items())
         head = f"{one['number']:>5}  {one['value']:<13.4g}"
         words = settings + (" (as it was)" if one["is_first"] else "")
         lines += textwrap.wrap(words, 80, initial_indent=head, subsequent_indent=" " * 20)
@@ -97,7 +97,8 @@ def _judge(best: dict[str, Any], default: dict[str, Any] | None, measure: str) -
     return f"the best has {measure} {best['value']:.4g}, the recipe as it was {default['value']:.4g}"
 
 
-def _short(value: Any) -> str:
+def format_value(value: Any) -> str:
+    """A setting, short: numbers to three digits, lists with hyphens."""
     if isinstance(value, list | tuple):
         return "-".join(map(str, value)) or "none"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -233,5 +233,5 @@ def _hash(encoder: Any, about: str) -> str:
     """Of all that the features depend on: what it is `about`, and the weights."""
     found = hashlib.blake2b(about.encode(), digest_size=16)
     for variable in encoder.variables:
-        found.update(np.ascontiguousarray(variable.numpy()).tobytes())
+        found.update(variable.numpy().tobytes())
     return found.hexdigest()

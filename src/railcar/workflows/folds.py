@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from railcar.errors import UsageError
-from railcar.workflows.inputs import Overrides, resolve_input, with_name
+from railcar.workflows.inputs import Overrides, resolve_input, with_name, with_settings
 from railcar.workflows.train import Run, train
 
 FEWEST, MOST = 2, 50
@@ -74,16 +73,8 @@ def cross_validate(
     for number in range(1, folds + 1):
         called = f"{given.recipe.name[:48]}-fold{number}of{folds}"
         settings = {"data.test": {"fold": number, "of": folds}, "name": called}
-        one = resolve_input(data, _with(overrides, settings))
+        one = resolve_input(data, with_settings(overrides, settings))
         share = time_s / folds if time_s is not None else None
         runs.append(train(one, time_s=share, runs_dir=runs_dir, quiet=quiet, verbose=verbose, color=color))
     is_number = "mae" in runs[0].evaluation["test"]
     return Folds(tuple(runs), "mae" if is_number else "accuracy")
-
-
-def _with(overrides: Overrides, settings: dict[str, Any]) -> Overrides:
-    from railcar.recipe.document import write_flow
-
-    if isinstance(overrides, Mapping):
-        return {**overrides, **settings}
-    return [*overrides, *(f"{key}={write_flow(value)}" for key, value in settings.items())]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from railcar.errors import DataError, NotFound, UsageError
+from railcar.recipe.document import write_flow
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import DATASETS, MODELS, OWN, PRETRAINED, is_own
@@ -99,6 +100,13 @@ def resolve_input(data: Any = None, overrides: Overrides = ()) -> Input:
         return _resolve_text(str(data), overrides)
     base = load_recipe({"name": ARRAYS, "data": {"source": ARRAYS}}, overrides, is_partial=True)
     return Input(base, is_complete=False, overrides=overrides, arrays=read_arrays(data))
+
+
+def with_settings(overrides: Overrides, settings: Mapping[str, Any]) -> Overrides:
+    """The overrides, and `settings` of dotted keys, which win over them."""
+    if isinstance(overrides, Mapping):
+        return {**overrides, **settings}
+    return [*overrides, *(f"{key}={write_flow(value)}" for key, value in settings.items())]
 
 
 def with_name(overrides: Overrides, name: str | None) -> Overrides:

@@ -103,33 +103,18 @@ def prepare_job(
             return job
     with quiet_stderr():
         from railcar.models.build import choose_scale
-        from railcar.training.runtime import Choice, choose_runtime
+        from railcar.training.runtime import Choice
         from railcar.workflows.results import build_from_recipe
 
-        node = recipe.training
-        if modes is None:
-            modes = _modes_of(resumed) if resumed else {"precision": node.precision, "compile": node.compile}
-        is_left_alone = is_own(recipe.model.name) and modes["precision"] == "auto"
-        if is_left_alone:
-            modes = {**modes, "precision": "float32"}
-        runtime = choose_runtime(
-            **modes,
-            steps_per_call=node.steps_per_call,
-            data_on=node.data_on,
-            data_bytes=None if isinstance(inputs, EncodedImages) else inputs.nbytes,
-            deterministic=node.deterministic,
-        )
-        if is_left_alone:
-            runtime = replace(runtime, precision=Choice("float32", "layers of your own may not stand another"))
-        if replicas and node.compile == "auto" and runtime.compile.value == "xla":
-            # What XLA cannot compile would end the training of all: connections that failed once stay so.
-            runtime = replace(runtime, compile=Choice("graph", "several workers; xla when it is asked for"))
+        runtime = _choose_runtime(recipe, inputs, modes, resumed, replicas)
         distribution, replicas = _distribute(recipe, replicas, is_resumed=resumed is not None)
         before_model(recipe, runtime)
         with replicas.scope() if replicas else nullcontext():
             precision = runtime.precision.value
             model = build_from_recipe(recipe, dataset, precision=precision, is_fresh=reads)
         halves, kept = _halve(recipe, model, replicas)
+        if halves and recipe.training.data_on == "auto" and runtime.data_on.value == "device":
+            runtime = replace(runtime, data_on=Choice("host", "features may be larger than the images"))
         compiled = find_compiled(recipe, model, replicas)
         if compiled is not None:
             begin_compiled(compiled, model, dataset)
@@ -145,9 +130,35 @@ def prepare_job(
         choices["data.scale"] = Choice(*choose_scale(recipe.data.scale, dataset.features.mean, model=recipe.model.name))
     if replicas or recipe.training.distribution != "auto":  # one device has nothing to choose between
         choices["training.distribution"] = distribution
-    job = Job(recipe, dataset, runtime, plan, model, choices, reasons, given, replicas=replicas, halves=halves)
-    job.compiled = compiled
-    return job
+    parts: Any = {"replicas": replicas, "halves": halves, "compiled": compiled}
+    return Job(recipe, dataset, runtime, plan, model, choices, reasons, given, **parts)
+
+
+def _choose_runtime(
+    recipe: Recipe, inputs: Any, modes: dict[str, str] | None, resumed: RunDir | None, replicas: Replicas | None
+) -> Runtime:
+    """Device, precision and compile mode: those of the chief (`modes`), of the run that goes on, or what is best."""
+    from railcar.training.runtime import Choice, choose_runtime
+
+    node = recipe.training
+    if modes is None:
+        modes = _modes_of(resumed) if resumed else {"precision": node.precision, "compile": node.compile}
+    is_left_alone = is_own(recipe.model.name) and modes["precision"] == "auto"
+    if is_left_alone:
+        modes = {**modes, "precision": "float32"}
+    runtime = choose_runtime(
+        **modes,
+        steps_per_call=node.steps_per_call,
+        data_on=node.data_on,
+        data_bytes=None if isinstance(inputs, EncodedImages) else inputs.nbytes,
+        deterministic=node.deterministic,
+    )
+    if is_left_alone:
+        runtime = replace(runtime, precision=Choice("float32", "layers of your own may not stand another"))
+    if replicas and node.compile == "auto" and runtime.compile.value == "xla":
+        # What XLA cannot compile would end the training of all: connections that failed once stay so.
+        runtime = replace(runtime, compile=Choice("graph", "several workers; xla when it is asked for"))
+    return runtime
 
 
 def _fetch_weights(recipe: Recipe, features: Features) -> None:

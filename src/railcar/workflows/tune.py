@@ -14,19 +14,18 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from railcar.errors import Interrupted, NotFound, RunError, UsageError
-from railcar.recipe.document import write_flow
 from railcar.recipe.load import bundled_recipes, is_recipe_file, load_recipe, load_search
 from railcar.recipe.schema import Recipe
 from railcar.recipe.search import Parameter
 from railcar.recipe.writing import recipe_to_yaml
 from railcar.registry import PRETRAINED, check_installed, check_tensorflow
+from railcar.reporting.tables import format_value
 from railcar.runs.place import find_place
 from railcar.runs.run_dir import write_json
 from railcar.storage.local import write_atomic
@@ -34,7 +33,15 @@ from railcar.storage.lock import LockHeld, hold_lock
 from railcar.training.progress import Reporter, format_seconds
 from railcar.tuning.space import choose_space
 from railcar.tuning.study import FAILED, FINISHED, Direction, Study, Trial
-from railcar.workflows.inputs import Input, Overrides, begin_afresh, look_up, resolve_input, settle_recipe
+from railcar.workflows.inputs import (
+    Input,
+    Overrides,
+    begin_afresh,
+    look_up,
+    resolve_input,
+    settle_recipe,
+    with_settings,
+)
 from railcar.workflows.look import Look
 from railcar.workflows.tune_workers import Workers
 
@@ -142,7 +149,8 @@ def _make_plan(data: Any, overrides: Overrides, n_trials: int, reporter: Reporte
         given = resolve_input(recipe)
     else:
         space = load_search({}, overrides, is_partial=True)[1]
-        given = resolve_input(data, _close(overrides, space))
+        first = {one.key: one.values[0] for one in space}
+        given = resolve_input(data, with_settings(overrides, first))
     if given.arrays is not None:
         raise UsageError("a search reads its data in several processes", hint="write it to a file, and name that")
     dataset = read_data(given.recipe, None, reporter)
@@ -163,13 +171,6 @@ def _is_recipe(data: Any) -> bool:
     if not isinstance(data, str | Path):
         return isinstance(data, Recipe | dict)
     return is_recipe_file(str(data)) or (str(data) in bundled_recipes() and not Path(data).exists())
-
-
-def _close(overrides: Overrides, space: Sequence[Parameter]) -> Overrides:
-    """`overrides` with the first value of each that is left open."""
-    if isinstance(overrides, Mapping):
-        return {**overrides, **{one.key: one.values[0] for one in space}}
-    return [*overrides, *(f"{one.key}={write_flow(one.values[0])}" for one in space)]
 
 
 def _without_downloads(given: Input, recipe: Recipe, reporter: Reporter) -> Input:
@@ -295,17 +296,11 @@ def _describe(one: Parameter) -> str:
     if one.is_range:
         low, high = (f"{value:g}" for value in one.values)
         return f"{name} {low} to {high}"
-    return f"{name} {' or '.join(_short(value) for value in one.values)}"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return "-".join(map(str, value)) or "none"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{name} {' or '.join(format_value(value) for value in one.values)}"
 
 
 def _tell_trial(trial: Trial, best: Trial | None, plan: _Plan) -> str:
-    settings = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in trial.settings.items())
+    settings = ", ".join(f"{key.rpartition('.')[2]} {format_value(value)}" for key, value in trial.settings.items())
     value = f"{plan.measure} {trial.value:.4g}" if trial.value is not None else ""
     if trial.state == FAILED:
         value = f"{value} {trial.note}".strip()
