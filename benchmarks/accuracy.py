@@ -1,7 +1,7 @@
 """Texts and tables to accuracies: railcar's networks, its own choice, and what scikit-learn's users take.
 
     python benchmarks/accuracy.py --data FOLDER [--sets reviews sms titanic penguins] [--models default rnn ...]
-                                  [--folds 5] [--time 5m] [--autogluon SECONDS] [--without-peers]
+                                  [--folds 5] [--time 5m] [--autogluon SECONDS] [--autokeras SECONDS] [--without-peers]
 
 FOLDER holds text/reviews.csv, text/sms_spam.csv, tables/titanic.csv and tables/penguins.csv. Each set is cut into
 folds, the same for all (`fold_of`: by class, drawn from one seed); each fold is tested on once, by who was trained on
@@ -106,6 +106,13 @@ def train_autogluon(one: Set, train: Path, test: Path, options: argparse.Namespa
     return {"accuracy": found["accuracy"], "seconds": found["process_s"]}
 
 
+def train_autokeras(one: Set, train: Path, test: Path, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    python = find_python("autokeras", options.env_dir)
+    words = ("--text", one.text, "--label", one.label, "--seed", str(seed), "--seconds", str(options.autokeras))
+    found = run_json([str(python), str(PEERS / "autokeras_search.py"), str(train), str(test), *words])
+    return {"accuracy": found["accuracy"], "seconds": found["process_s"]}
+
+
 def train_peer(name: str, one: Set, train: Path, test: Path, seed: int, env_dir: Path) -> dict[str, Any]:
     python = find_python("sklearn", env_dir)
     options = ("--label", one.label, "--kind", one.kind, "--model", name, "--seed", str(seed))
@@ -120,6 +127,8 @@ def measure(name: str, one: Set, pairs: list[tuple[Path, Path]], options: argpar
     for seed, (train, test) in enumerate(pairs):
         if name == "autogluon":
             found.append(train_autogluon(one, train, test, options))
+        elif name == "autokeras":
+            found.append(train_autokeras(one, train, test, seed, options))
         elif is_peer:
             found.append(train_peer(name.removeprefix("sklearn "), one, train, test, seed, options.env_dir))
         else:
@@ -138,6 +147,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--time", help="give railcar's own choice so long: --time of `railcar train`")
     parser.add_argument("--autogluon", type=float, metavar="SECONDS", help="tables by AutoGluon, too, for so long")
+    parser.add_argument("--autokeras", type=float, metavar="SECONDS", help="texts by AutoKeras, too, for so long")
     parser.add_argument("--without-peers", action="store_true")
     parser.add_argument("--env-dir", type=Path, default=DEFAULT_DIR)
     parser.add_argument("--json", action="store_true")
@@ -151,6 +161,7 @@ def main() -> None:
             pairs = write_folds(read_set(options.data, one), one, options.folds, folder)
             peers = () if options.without_peers else PEER_MODELS[one.kind]
             others = ("autogluon",) if options.autogluon and one.kind == "table" else ()
+            others += ("autokeras",) if options.autokeras and one.kind == "text" else ()
             for name in (*others, *(f"sklearn {peer}" for peer in peers), *(options.models or MODELS[one.kind])):
                 found = results.setdefault(set_name, {})[name] = measure(name, one, pairs, options)
                 if not options.json:

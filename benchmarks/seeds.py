@@ -1,8 +1,10 @@
 """One network over several seeds: mean accuracy on the test side with its standard error, and the time of training.
 
-    python benchmarks/seeds.py RECIPE_OR_DATA [--data FOLDER] [--seeds 5] [--set KEY=VALUE]...
+    python benchmarks/seeds.py RECIPE_OR_DATA [--data FOLDER] [--seeds 5] [--set KEY=VALUE]... [--time 5m]
+    python benchmarks/seeds.py FOLDER --time 5m --autokeras 300
 
-Each seed is a process of its own, one after the other, with a cache that all share.
+Each seed is a process of its own, one after the other, with a cache that all share. With `--autokeras` the same is done
+by AutoKeras, for so many seconds a seed: FOLDER has train/ and test/ with a folder of images for each class.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from harness.environments import DEFAULT_DIR, find_python
 from harness.machine import describe_machine
 from harness.processes import railcar_command, run_json
 
@@ -25,11 +28,20 @@ def train(options: argparse.Namespace, seed: int, scratch: Path) -> dict[str, fl
     if options.data:
         settings.append(f"data.source={options.data}")
     words = [word for setting in settings for word in ("--set", setting)]
+    words += ["--time", options.time] if options.time else []
     command = railcar_command("train", options.what, *words, "--runs-dir", str(scratch / "runs"), "--json", "--quiet")
     environment = {"RAILCAR_CACHE": str(scratch / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
     found = run_json(command, environment=environment)
     accuracy = found["evaluation"]["test"]["accuracy"]
     return {"accuracy": accuracy, "training_s": found["seconds_training"], "process_s": found["process_s"]}
+
+
+def train_autokeras(options: argparse.Namespace, seed: int) -> dict[str, float]:
+    python, program = find_python("autokeras", options.env_dir), Path(__file__).parent / "peers" / "autokeras_search.py"
+    sides = [str(Path(options.what) / side) for side in ("train", "test")]
+    words = ["--seconds", str(options.autokeras), "--size", str(options.size), "--seed", str(seed)]
+    found = run_json([str(python), str(program), *sides, *words], environment={"TF_CPP_MIN_LOG_LEVEL": "3"})
+    return {"accuracy": found["accuracy"], "training_s": found["search_s"], "process_s": found["process_s"]}
 
 
 def summarize(found: list[dict[str, float]]) -> dict[str, Any]:
@@ -45,16 +57,24 @@ def main() -> None:
     parser.add_argument("--data", help="the recipe's data, where that is another place")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--time", help="how long a training may take: --time of `railcar train`")
+    parser.add_argument("--autokeras", type=float, metavar="SECONDS", help="by AutoKeras, too, for so long")
+    parser.add_argument("--size", type=int, default=32, help="height and width of the images, for AutoKeras")
+    parser.add_argument("--env-dir", type=Path, default=DEFAULT_DIR)
     parser.add_argument("--scratch", type=Path, help="where the cache and the runs lie meanwhile")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    seeds = range(options.seeds)
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
-        result = summarize([train(options, seed, Path(name)) for seed in range(options.seeds)])
+        results = {"railcar": summarize([train(options, seed, Path(name)) for seed in seeds])}
+    if options.autokeras:
+        results["autokeras"] = summarize([train_autokeras(options, seed) for seed in seeds])
     if options.json:
-        json.dump({"machine": describe_machine(), "what": options.what, **result}, sys.stdout)
+        json.dump({"machine": describe_machine(), "what": options.what, **results}, sys.stdout)
         return
-    times = f"training {result['training_s']:.1f} s, process {result['process_s']:.1f} s"
-    print(f"{options.what}: {result['mean']:.2%} ± {result['error']:.2%} over {options.seeds} seeds; {times}")
+    for name, result in results.items():
+        times = f"training {result['training_s']:.1f} s, process {result['process_s']:.1f} s"
+        print(f"{name}: {result['mean']:.2%} ± {result['error']:.2%} over {options.seeds} seeds; {times}")
 
 
 if __name__ == "__main__":

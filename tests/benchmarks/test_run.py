@@ -129,7 +129,7 @@ def test_a_network_is_measured_over_seeds(project: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
 
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = json.loads(done.stdout)["railcar"]
     assert len(found["accuracies"]) == 2
     assert found["mean"] == pytest.approx(sum(found["accuracies"]) / 2)
     assert found["process_s"] > found["training_s"] > 0

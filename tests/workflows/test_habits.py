@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from railcar.registry import MODELS
 from railcar.workflows.habits import explain_scarcity, find_habit
 from railcar.workflows.plan import plan
-from tests.synthetic import write_image_folder
+from tests.synthetic import make_images, write_image_folder
 
 
 @pytest.mark.parametrize(
@@ -22,13 +23,29 @@ from tests.synthetic import write_image_folder
     ],
 )
 def test_networks_for_images_are_as_deep_as_the_image_is_large(name: str, side: int, filters: list[int]):
-    assert find_habit(name, 10_000, (side, side)).model["filters"] == filters
+    assert find_habit(name, 10_000, (side, side, 3)).model["filters"] == filters
 
 
 def test_few_images_are_seen_often_in_small_batches():
-    few, many = (find_habit("cnn", n, (32, 32)) for n in (200, 50_000))
+    few, many = (find_habit("cnn", n, (32, 32, 3)) for n in (200, 50_000))
     assert (few.batch_size, few.epochs(200)) == (16, 40)
     assert (many.batch_size, many.epochs(50_000)) == (128, 6)
+
+
+def test_photos_are_mirrored_and_moved_and_what_may_be_digits_is_not():
+    photos, digits = (find_habit("cnn", 10_000, (32, 32, channels)) for channels in (3, 1))
+    assert photos.data == {"augment": {"flip": True, "shift": 0.0625}}
+    assert digits.data == {}
+    assert "mirrored" in photos.reasons["data.augment.flip"]
+    assert find_habit("pretrained", 10_000, (128, 128, 3)).data == {}  # its features are computed once
+
+
+def test_a_wish_for_unchanged_images_wins_over_the_habit():
+    images, labels = make_images(36, side=32)
+    photos = (np.repeat(images, 3, axis=-1), labels)
+    assert "flip: true" in plan(photos)
+    assert "flip: false" in plan(photos, overrides={"data.augment.flip": False})
+    assert "flip: false" in plan(photos, overrides={"data.augment": {"shift": 0.1}})
 
 
 def test_validations_are_about_twenty_where_passes_are_short():

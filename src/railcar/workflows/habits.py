@@ -19,14 +19,16 @@ _FEWEST = 15
 _SMALL_PHOTO, _LARGER_PHOTO = 96, 128
 # Of so many there is time for more pixels.
 _FEW_PHOTOS = 5000
+# Moves of photos either way, as a share of their sides: two pixels of 32.
+_SHIFT = 0.0625
 # So many lines of validations are read; where passes are short, several make one.
 _MOST_VALIDATIONS = 20
 
 
 @dataclass(frozen=True)
 class Habit:
-    """`model` are settings of the network, without its name; `passes` says how many examples are shown in all, at least
-    and at most how many times each."""
+    """`model` are settings of the network, without its name, `data` such of the data; `passes` says how many examples
+    are shown in all, at least and at most how many times each."""
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
@@ -34,6 +36,7 @@ class Habit:
     n_shown: int
     passes: tuple[int, int]
     best: str = "val_loss"
+    data: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
     def epochs(self, n_train: int) -> int:
@@ -50,20 +53,31 @@ class Habit:
         return f"about {self.n_shown:,} {noun} in all, at least {fewest} and at most {most} passes"
 
 
-def find_habit(name: str, n_train: int, size: tuple[int, int] | None = None) -> Habit:
-    """Of a network trained on `n_train` examples; of one for images, which are of `size` (height, width)."""
+def find_habit(name: str, n_train: int, image_shape: tuple[int, int, int] | None = None) -> Habit:
+    """Of a network trained on `n_train` examples; of one for images, which are of `image_shape` (height, width,
+    channels)."""
     if is_own(name):  # as tutorials train theirs
         return Habit({}, {"name": "adam", "learning_rate": 1e-3}, min(32, n_train), 0, (10, 10))
-    return _HABITS[name](n_train) if size is None else _find_image_habit(name, n_train, min(size))
+    return _HABITS[name](n_train) if image_shape is None else _find_image_habit(name, n_train, image_shape)
 
 
-def _find_image_habit(name: str, n_train: int, side: int) -> Habit:
+def _find_image_habit(name: str, n_train: int, image_shape: tuple[int, int, int]) -> Habit:
     """Small sets get smaller batches and more passes."""
+    side = min(image_shape[:2])
     if name == PRETRAINED:
         return _pretrained(n_train, side)
     batch_size = 128 if n_train >= 4000 else 64 if n_train >= 1000 else 16
     model, reasons = {"cnn": _size_cnn, "resnet": _size_resnet}.get(name, lambda side: ({}, {}))(side)
-    return Habit(model, _adamw(2e-3), batch_size, 60_000, (6, 40), reasons=reasons)
+    data, why = _choose_augment(image_shape)
+    return Habit(model, _adamw(2e-3), batch_size, 60_000, (6, 40), data=data, reasons={**reasons, **why})
+
+
+def _choose_augment(image_shape: tuple[int, int, int]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Photos are mirrored and moved; what is gray may be letters or digits, which mean something else when mirrored."""
+    if image_shape[2] != 3:
+        return {}, {}
+    reason = "in colour: taken for photos, which mean the same when mirrored; `false` where that is not so"
+    return {"augment": {"flip": True, "shift": _SHIFT}}, {"data.augment.flip": reason}
 
 
 def _size_cnn(side: int) -> tuple[dict[str, Any], dict[str, str]]:

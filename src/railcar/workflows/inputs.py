@@ -225,7 +225,7 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
     the recipe as far as the user gave it: a network of his own is trained as it is used to, and a length or a batch
     size decides the warm-up."""
     name = _choose_network(asked, features)
-    habit = find_habit(name, n_train, features.image_shape[:2] if features.kind == "image" else None)
+    habit = find_habit(name, n_train, features.image_shape if features.kind == "image" else None)
     epochs, own = habit.epochs(n_train), asked.training.model_fields_set
     batch_size = asked.training.batch_size if "batch_size" in own else habit.batch_size
     n_steps = asked.training.steps or max(1, round(n_train / batch_size * (asked.training.epochs or epochs)))
@@ -244,7 +244,7 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
         "training.epochs": habit.explain_epochs(features.noun),
         **habit.reasons,
     }
-    data = {} if features.kind == "image" else _describe_rows(asked, features, label)
+    data = habit.data if features.kind == "image" else _describe_rows(asked, features, label)
     return Chosen({"model": {"name": name, **habit.model}, "training": training, "data": data}, reasons)
 
 
