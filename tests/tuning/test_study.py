@@ -67,6 +67,25 @@ def test_a_first_trial_that_was_killed_is_still_the_first_when_it_is_made_again(
     assert [(one.number, one.is_first) for one in again.trials] == [(1, True)]
 
 
+@pytest.mark.parametrize("n_before", [0, 2])
+def test_a_trial_killed_before_its_settings_were_drawn_is_made_with_such_as_no_other_has(
+    n_before: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    study = open_study(tmp_path)
+    for number in range(n_before):
+        study.ask()
+        study.tell(number, FINISHED, 1.0, run="", seconds=1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "_suggest", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            study.ask()
+    again = Study(tmp_path / "study.db", SPACE, direction="minimize", seed=3, n_trials=20)
+    assert again.begin(FIRST) == 1
+    tried = [again.ask()[1] for _ in range(8)]
+    assert len({str(one) for one in tried}) == 8
+    assert (tried[0] == {**FIRST, "model.dense": [16, 16]}) == (n_before == 0)
+
+
 def test_the_same_seed_proposes_the_same_also_after_a_stop(tmp_path: Path):
     proposals = []
     for name in ("one", "two"):

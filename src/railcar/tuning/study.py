@@ -67,22 +67,24 @@ class Study:
     def begin(self, first: Mapping[str, Any]) -> int:
         """Give up what was going on when the search was killed: it is tried again, first of all. A new search begins
         with the settings `first`. Returns how many are tried again."""
-        waiting = [trial for trial in self._study.trials if trial.state == self._optuna.trial.TrialState.RUNNING]
-        for trial in waiting:
+        going = self._numbers(self._optuna.trial.TrialState.RUNNING)
+        for trial in (self._study.trials[number] for number in going):
             # Asked for again before it is given up: a kill in between makes it twice, and never not at all.
             marks = {_FIRST: True} if trial.user_attrs.get(_FIRST) else {}
-            self._study.enqueue_trial(trial.params, user_attrs=marks)
+            # It may have been killed before all of its settings were drawn, or read from those that it was given.
+            self._study.enqueue_trial({**trial.system_attrs.get("fixed_params", {}), **trial.params}, user_attrs=marks)
             self._trial(trial.number).set_user_attr(_KILLED, True)
             self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
         if not self._study.trials:
             settings = {one.key: _code(one, first[one.key]) for one in self._space}
             self._study.enqueue_trial(settings, user_attrs={_FIRST: True})
-        return len(waiting)
+        return len(going)
 
     def ask(self) -> tuple[int, dict[str, Any]]:
         """The number of a new trial, and its settings."""
         optuna = self._optuna
-        number = len(self._study.trials)
+        # A seed for each number: two trials with one would draw the same settings.
+        number = next(iter(self._numbers(optuna.trial.TrialState.WAITING)), len(self._study.trials))
         self._study.sampler = optuna.samplers.TPESampler(
             seed=self._seed + number, n_startup_trials=self._n_startup, constant_liar=True
         )
@@ -135,6 +137,9 @@ class Study:
     def _read_importances(self) -> dict[str, float]:
         evaluator = self._optuna.importance.PedAnovaImportanceEvaluator()
         return dict(self._optuna.importance.get_param_importances(self._study, evaluator=evaluator))
+
+    def _numbers(self, state: Any) -> list[int]:
+        return [trial.number for trial in self._study.trials if trial.state == state]
 
     def _trial(self, number: int) -> Any:
         return self._optuna.trial.Trial(self._study, self._study.trials[number]._trial_id)
