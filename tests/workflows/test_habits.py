@@ -27,15 +27,17 @@ def test_networks_for_images_are_as_deep_as_the_image_is_large(name: str, side: 
 
 
 def test_few_images_are_seen_often_in_small_batches():
-    few, many = (find_habit("cnn", n, (32, 32, 3)) for n in (200, 50_000))
-    assert (few.batch_size, few.epochs(200)) == (16, 40)
+    few, some, many = (find_habit("cnn", n, (32, 32, 3)) for n in (200, 4_500, 50_000))
+    assert (few.batch_size, few.epochs(200)) == (16, 100)
+    assert (some.batch_size, some.epochs(4_500)) == (128, 40)
     assert (many.batch_size, many.epochs(50_000)) == (128, 6)
+    assert find_habit("cnn", 4_500, (224, 224, 3)).epochs(4_500) == 13  # each takes fifty times as long
 
 
-def test_photos_are_mirrored_and_moved_and_what_may_be_digits_is_not():
+def test_images_are_moved_and_photos_mirrored_which_digits_are_not():
     photos, digits = (find_habit("cnn", 10_000, (32, 32, channels)) for channels in (3, 1))
     assert photos.data == {"augment": {"flip": True, "shift": 0.0625}}
-    assert digits.data == {}
+    assert digits.data == {"augment": {"shift": 0.0625}}
     assert "mirrored" in photos.reasons["data.augment.flip"]
     assert find_habit("pretrained", 10_000, (128, 128, 3)).data == {}  # its features are computed once
 

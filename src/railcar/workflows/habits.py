@@ -19,8 +19,10 @@ _FEWEST = 15
 _SMALL_PHOTO, _LARGER_PHOTO = 96, 128
 # Of so many there is time for more pixels.
 _FEW_PHOTOS = 5000
-# Moves of photos either way, as a share of their sides: two pixels of 32.
+# Moves of images either way, as a share of their sides: two pixels of 32.
 _SHIFT = 0.0625
+# So many images of this side and less are shown in all; of larger ones, which take longer, fewer, but so many.
+_SMALL, _N_SMALL, _N_LARGE = 32, 180_000, 60_000
 # So many lines of validations are read; where passes are short, several make one.
 _MOST_VALIDATIONS = 20
 
@@ -69,14 +71,15 @@ def _find_image_habit(name: str, n_train: int, image_shape: tuple[int, int, int]
     batch_size = 128 if n_train >= 4000 else 64 if n_train >= 1000 else 16
     model, reasons = {"cnn": _size_cnn, "resnet": _size_resnet}.get(name, lambda side: ({}, {}))(side)
     data, why = _choose_augment(image_shape)
-    return Habit(model, _adamw(2e-3), batch_size, 60_000, (6, 40), data=data, reasons={**reasons, **why})
+    n_shown = min(max(_N_SMALL * _SMALL**2 // side**2, _N_LARGE), _N_SMALL)
+    return Habit(model, _adamw(2e-3), batch_size, n_shown, (6, 100), data=data, reasons={**reasons, **why})
 
 
 def _choose_augment(image_shape: tuple[int, int, int]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Photos are mirrored and moved; what is gray may be letters or digits, which mean something else when mirrored."""
+    """Moved a little; in colour mirrored, too. What is gray may be letters or digits, which mirroring changes."""
     if image_shape[2] != 3:
-        return {}, {}
-    reason = "in colour: taken for photos, which mean the same when mirrored; `false` where that is not so"
+        return {"augment": {"shift": _SHIFT}}, {}
+    reason = "photos mean the same when mirrored; `false` for letters and signs"
     return {"augment": {"flip": True, "shift": _SHIFT}}, {"data.augment.flip": reason}
 
 
