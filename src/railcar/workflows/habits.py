@@ -1,5 +1,5 @@
-"""How a network is trained where nobody says: its settings, and batch size, length and optimizer by the size of the
-data, each with a reason.
+"""How a network is trained where nobody says: its settings, batch size, length and optimizer by the size of the data,
+and random changes of images, each with a reason.
 
 Owns these habits, found by measuring (`docs/concepts/models.md`). Knows nothing of where data comes from.
 """

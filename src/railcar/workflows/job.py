@@ -102,7 +102,6 @@ def prepare_job(
             job.reasons["model.name"] = f"begun afresh: {error.what.removeprefix('model.weights: ')}"
             return job
     with quiet_stderr():
-        from railcar.models.build import choose_scale
         from railcar.training.runtime import Choice
         from railcar.workflows.results import build_from_recipe
 
@@ -123,15 +122,34 @@ def prepare_job(
         kernels = _choose_kernels(recipe, runtime, trained, resumed, replicas)
     steps_per_call = runtime.steps_per_call.value
     plan.steps_per_call = None if steps_per_call == "auto" else steps_per_call
-    choices = {**runtime.choices(), **({"training.kernels": kernels} if kernels else {})}
-    if kept:
-        choices["model.features"] = kept
-    if recipe.model.name != PRETRAINED and dataset.features.kind == "image":
-        choices["data.scale"] = Choice(*choose_scale(recipe.data.scale, dataset.features.mean, model=recipe.model.name))
+    choices = {**runtime.choices(), **_tell_choices(recipe, dataset.features, kernels, kept)}
     if replicas or recipe.training.distribution != "auto":  # one device has nothing to choose between
         choices["training.distribution"] = distribution
-    parts: Any = {"replicas": replicas, "halves": halves, "compiled": compiled}
-    return Job(recipe, dataset, runtime, plan, model, choices, reasons, given, **parts)
+    return Job(
+        recipe,
+        dataset,
+        runtime,
+        plan,
+        model,
+        choices,
+        reasons,
+        given,
+        replicas=replicas,
+        halves=halves,
+        compiled=compiled,
+    )
+
+
+def _tell_choices(recipe: Recipe, features: Features, kernels: Choice | None, kept: Choice | None) -> dict[str, Choice]:
+    """What was chosen beside the runtime, by the recipe's key or one like it."""
+    from railcar.models.build import choose_scale
+    from railcar.training.runtime import Choice
+
+    choices = {"training.kernels": kernels, "model.features": kept}
+    name = recipe.model.name
+    if name != PRETRAINED and features.kind == "image":
+        choices["data.scale"] = Choice(*choose_scale(recipe.data.scale, features.mean, model=name))
+    return {key: choice for key, choice in choices.items() if choice}
 
 
 def _choose_runtime(
