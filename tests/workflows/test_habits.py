@@ -29,6 +29,7 @@ def test_networks_for_images_are_as_deep_as_the_image_is_large(name: str, side: 
 def test_few_images_are_seen_often_in_small_batches():
     few, some, many = (find_habit("cnn", n, (32, 32, 3)) for n in (200, 4_500, 50_000))
     assert (few.batch_size, few.epochs(200)) == (16, 100)
+    assert (few.best, some.best) == ("last", "val_loss")
     assert (some.batch_size, some.epochs(4_500)) == (128, 40)
     assert (many.batch_size, many.epochs(50_000)) == (128, 6)
     assert find_habit("cnn", 4_500, (224, 224, 3)).epochs(4_500) == 13  # each takes fifty times as long

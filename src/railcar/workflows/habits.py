@@ -21,6 +21,8 @@ _SMALL_PHOTO, _LARGER_PHOTO = 96, 128
 _FEW_PHOTOS = 5000
 # Moves of images either way, as a share of their sides: two pixels of 32.
 _SHIFT = 0.0625
+# Of fewer images the tenth that is held out is too small to choose a checkpoint by.
+_FEW_IMAGES = 1000
 # So many images of this side and less are shown in all; of larger ones, which take longer, fewer, but so many.
 _SMALL, _N_SMALL, _N_LARGE = 32, 180_000, 60_000
 # So many lines of validations are read; where passes are short, several make one.
@@ -72,7 +74,11 @@ def _find_image_habit(name: str, n_train: int, image_shape: tuple[int, int, int]
     model, reasons = {"cnn": _size_cnn, "resnet": _size_resnet}.get(name, lambda side: ({}, {}))(side)
     data, why = _choose_augment(image_shape)
     n_shown = min(max(_N_SMALL * _SMALL**2 // side**2, _N_LARGE), _N_SMALL)
-    return Habit(model, _adamw(2e-3), batch_size, n_shown, (6, 100), data=data, reasons={**reasons, **why})
+    reasons = {**reasons, **why}
+    best = "val_loss"
+    if n_train < _FEW_IMAGES:
+        best, reasons["training.best"] = "last", "the few images of validation would choose by chance"
+    return Habit(model, _adamw(2e-3), batch_size, n_shown, (6, 100), best, data, reasons)
 
 
 def _choose_augment(image_shape: tuple[int, int, int]) -> tuple[dict[str, Any], dict[str, str]]:
