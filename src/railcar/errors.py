@@ -13,6 +13,12 @@
     ├── WeightsMissing        pre-trained weights cannot be downloaded                    1
     ├── MissingExtra          an optional dependency is not installed                     1
     ├── OutputError           results cannot be written there                             1
+    ├── MachineError          a machine that cannot be had, reached or used               1
+    │   ├── NoCapacity        the provider has none left there: sold out                  1
+    │   ├── NoQuota           this account may not have so many                           1
+    │   ├── NoPermission      this account may not do that at all                         1
+    │   ├── HostKeyWrong      who answers is not the machine that is meant                1
+    │   └── MachineUnreachable  no answer, or the connection broke                        1
     ├── TrainingError         training cannot go on (loss is not a number, ...)           1
     └── Interrupted           Ctrl-C (130) or SIGTERM (143), with the work saved    130, 143
         └── WorkerLost        another worker of the same training died                    1
@@ -101,6 +107,34 @@ class OutputError(RailcarError):
 
 
 class TrainingError(RailcarError):
+    pass
+
+
+class MachineError(RailcarError):
+    pass
+
+
+class NoCapacity(MachineError):
+    """Sold out. `zones` are others that the provider itself named."""
+
+    def __init__(self, what: str, *, hint: str = "", zones: tuple[str, ...] = ()) -> None:
+        super().__init__(what, hint=hint)
+        self.zones = zones
+
+
+class NoQuota(MachineError):
+    pass
+
+
+class NoPermission(MachineError):
+    pass
+
+
+class HostKeyWrong(MachineError):
+    pass
+
+
+class MachineUnreachable(MachineError):
     pass
 
 

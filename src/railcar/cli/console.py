@@ -46,6 +46,12 @@ class Console:
         if self.verbose:
             print(text, file=sys.stderr)
 
+    def pass_on(self, block: bytes) -> None:
+        """What another program has written, to stderr, as it comes; silent with `--quiet`."""
+        if not self.quiet:
+            sys.stderr.write(block.decode(errors="replace"))
+            sys.stderr.flush()
+
     def warn(self, text: str) -> None:
         """`warning: text` on stderr, with `--quiet` too."""
         print(f"{paint('warning:', YELLOW, color=self.color)} {one_line(text)}", file=sys.stderr)

@@ -9,6 +9,7 @@ import click
 
 from railcar.cli.console import Console
 from railcar.cli.options import Duration, common_options, recipe_options, runs_dir_option
+from railcar.cli.rental import rental_options
 from railcar.errors import UsageError
 from railcar.registry import MODELS
 
@@ -57,6 +58,7 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     metavar="N",
     help="Train with N processes on this computer, which share every batch, for trying out.",
 )
+@rental_options(with_on=True)
 @runs_dir_option
 @common_options(json=True)
 def command(
@@ -71,9 +73,10 @@ def command(
     dry_run: bool,
     find_lr: bool,
     workers: int,
+    rental: dict[str, Any] | None,
     runs_dir: Path | str,
     console: Console,
-) -> None:
+) -> int | None:
     """Train a model on DATA, or as RECIPE says, then evaluate and keep it.
 
     DATA is a folder with one folder of images or texts for each class, a file of rows (CSV, JSONL, Parquet, Arrow) of
@@ -86,6 +89,10 @@ def command(
     # A fault of the recipe is told before anything else is imported.
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data
+    if rental is not None:
+        if not is_new or dry_run or find_lr or folds or workers > 1:
+            raise UsageError("--on begins a new training", hint="leave the other options out")
+        return _train_away(given, rental, time_s, runs_dir, console)
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
     if time_s is not None and (dry_run or find_lr):
         raise UsageError("--time is for a training", hint="leave it out with --dry-run and --find-lr")
@@ -93,13 +100,13 @@ def command(
         if not is_new or dry_run or find_lr or workers > 1:
             raise UsageError("--folds begins new trainings, one after the other", hint="leave the other options out")
         _show_folds(data, folds, with_name(overrides, name), time_s, runs_dir, look, console)
-        return
+        return None
     if dry_run:
         _show_plan(given, is_new, look, console)
-        return
+        return None
     if find_lr:
         _find_rate(given, is_new, runs_dir, look, console)
-        return
+        return None
 
     from railcar.workflows.train import train
 
@@ -117,6 +124,25 @@ def command(
     )
     if run.is_chief:
         _show_result(run, console)
+    return None
+
+
+def _train_away(given: Any, asked: dict[str, Any], time_s: float | None, runs_dir: Path | str, console: Console) -> int:
+    """On another machine; the status is that of the training there."""
+    from railcar.cli.machine import show_away
+    from railcar.cli.rental import make_rental
+    from railcar.workflows.inputs import to_words
+    from railcar.workflows.on_machine import train_on
+
+    if not isinstance(runs_dir, Path):
+        raise UsageError(f"--runs-dir: {runs_dir} is in a bucket", hint="with --on runs come home to a folder")
+    words = [] if given.is_complete else ["--name", given.recipe.name, *to_words(given.overrides)]
+    if time_s is not None:
+        words += ["--time", f"{time_s:g}s"]
+    words += ["--json"] if console.json else []
+    rental = make_rental(asked, given.recipe)
+    away = train_on(rental, given, words, runs_dir, console.note, console.pass_on)
+    return show_away(away, console)
 
 
 def _show_result(run: Run, console: Console) -> None:

@@ -28,7 +28,7 @@ from railcar.registry import DATASETS
 from railcar.storage.address import is_remote
 from railcar.storage.archives import is_archive, unpack_archive
 from railcar.storage.fetch import Progress, fetch_tree
-from railcar.storage.local import expand_home
+from railcar.storage.local import find_here
 from railcar.storage.rows import SUFFIXES as ROW_SUFFIXES
 from railcar.storage.shards import is_pack
 
@@ -91,7 +91,7 @@ def locate(source: str, progress: Progress | None = None) -> Path:
     """
     if source in DATASETS:
         return DATASETS.load(source)()
-    path = expand_home(source)
+    path = find_here(source)
     if path.exists():
         return path
     if is_remote(source):

@@ -28,6 +28,7 @@ import numpy as np
 from railcar.errors import RecipeError
 from railcar.layers.answers import ToLogits
 from railcar.layers.images import ResizeImages, ScaleImages
+from railcar.storage.local import find_here
 
 TEXTS = "texts"
 """The argument by which a function says that its network takes strings."""
@@ -53,7 +54,7 @@ def find_function(name: str) -> OwnFunction:
     """The function that `name` stands for; its file or module is run. Raises `RecipeError`."""
     place, _, attribute = name.rpartition(":")
     is_file = place.endswith(".py")
-    module = _run_file(Path(place).expanduser()) if is_file else _import(place)
+    module = _run_file(find_here(place)) if is_file else _import(place)
     function = getattr(module, attribute, None)
     if not callable(function):
         found = {key: value for key, value in vars(module).items() if inspect.isfunction(value)}

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -29,6 +28,7 @@ from railcar.layers.images import AdaptChannels, ResizeImages, ScaleImages
 from railcar.layers.raw import NETWORK, NUMBERS
 from railcar.models.dense import add_dense, add_logits, draw_seeds
 from railcar.registry import BACKBONES, find_input_size
+from railcar.storage.local import find_here
 
 layers = keras.layers
 
@@ -227,7 +227,7 @@ def _read_weights(whole: keras.Model, name: str, weights: str, size: tuple[int, 
             own.assign(other)
         _download.cache_clear()  # it is as large as the network
         return
-    path = Path(weights).expanduser()
+    path = find_here(weights)
     if not path.is_file():
         raise RecipeError(f"model.weights: {weights}: there is no such file", hint="name a file, imagenet or none")
     before = [_digest(one) for one in whole.variables if len(one.shape) > 1]

@@ -300,6 +300,35 @@ class Training(Node):
     """Write scalars, histograms, the graph and a batch of images for TensorBoard."""
 
 
+class Machine(Node):
+    """The machine that `--on` rents. It only describes: nothing is rented without `--on`."""
+
+    provider: Literal["fake"] | None = None
+    """Who rents it; `--on` says so, too."""
+    gpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(:[1-9][0-9]*)?$")] | None = None
+    """A GPU and how many: `T4:1`; none when absent."""
+    machine_type: str | None = None
+    """The provider's own name of a machine type, in place of what would be chosen."""
+    image: str = "auto"
+    """The provider's own name of an image; `auto`: one with Python and, for GPUs, the driver."""
+    region: str | tuple[str, ...] | None = None
+    """Where; of several, the first that has one. The provider's usual one when absent."""
+    spot: bool = False
+    """Cheaper, and taken away when somebody pays more."""
+    disk_gb: Count = 100
+    """Size of its disk."""
+    idle_minutes: Annotated[float, Field(gt=0)] = 15.0
+    """After so long without use it powers itself off."""
+    max_hours: Annotated[float, Field(gt=0, le=168)] = 4.0
+    """The provider itself ends it after so long, whatever happens."""
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    """It ends when it has cost so much; no limit but `max_hours` when absent."""
+    python: str | None = None
+    """The path of a Python there that has all that is needed, in place of an environment that railcar makes."""
+    ssh_config: str | None = None
+    """A file for OpenSSH to read in place of `~/.ssh/config`."""
+
+
 class Recipe(Node):
     """Everything that decides a run's result, apart from the data's content and the machine."""
 
@@ -313,3 +342,5 @@ class Recipe(Node):
     """The network."""
     training: Training = Training()
     """How to train it."""
+    machine: Machine = Machine()
+    """The machine that `--on` rents."""

@@ -6,6 +6,7 @@ not its business (`checkpoint.py`, `artifact/`), nor is finding runs (`index.py`
     manifest.json     written first, by `create`; says who runs it and how it ended
     .lock             locked by the process that trains the run, for as long as it lives
     .unsent           there as long as a bucket lacks what is in the folder
+    .away             there as long as another machine trains it: which one, and the job there
     metrics.jsonl     one line a logged step, appended; a line that a crash cut is dropped
     everything else   replaced as a whole: temporary file, fsync, rename
 """
@@ -35,6 +36,7 @@ MANIFEST_FORMAT = 1
 # A process that began later than this after the manifest was last written is another one with the same number.
 _CLOCK_SLACK_S = 5.0
 _UNBORN = ".new-"
+AWAY = ".away"
 
 
 class RunDir:
@@ -158,7 +160,7 @@ class RunDir:
         process is gone. The lock tells that; where there is none, the process' number, on the computer it ran on."""
         manifest = self.read_manifest()
         state = str(manifest.get("state", "unknown"))
-        if state != "running":
+        if state != "running" or (self.path / AWAY).exists():
             return state
         held = is_held(self.lock_path)
         was_here = manifest.get("host") == socket.gethostname()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from railcar.errors import OutputError
 
 # In a folder of which a bucket has no whole copy yet.
 UNSENT = ".unsent"
+MOVED = "RAILCAR_MOVED"
 
 
 def cache_dir() -> Path:
@@ -36,6 +38,19 @@ def expand_home(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def find_here(path: str | Path) -> Path:
+    """`path` on this computer, with a leading `~` replaced. On a machine that trains for another computer, what was
+    copied there lies elsewhere: `RAILCAR_MOVED` (JSON, from paths there to paths here) tells where, so that a run says
+    the same wherever it was trained."""
+    found = expand_home(path)
+    if not (moved := os.environ.get(MOVED)):
+        return found
+    for there, here in json.loads(moved).items():
+        if found.is_relative_to(there):
+            return Path(here) / found.relative_to(there)
+    return found
 
 
 @contextmanager

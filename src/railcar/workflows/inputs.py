@@ -19,7 +19,7 @@ from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.registry import DATASETS, MODELS, OWN, PRETRAINED, is_own
 from railcar.storage.address import is_remote, parse
-from railcar.storage.local import expand_home
+from railcar.storage.local import expand_home, find_here
 from railcar.workflows.habits import find_habit
 
 if TYPE_CHECKING:
@@ -109,6 +109,12 @@ def with_settings(overrides: Overrides, settings: Mapping[str, Any]) -> Override
     return [*overrides, *(f"{key}={write_flow(value)}" for key, value in settings.items())]
 
 
+def to_words(overrides: Overrides) -> list[str]:
+    """The overrides as words of a command line."""
+    pairs = overrides if not isinstance(overrides, Mapping) else with_settings((), overrides)
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
 def with_name(overrides: Overrides, name: str | None) -> Overrides:
     """The overrides, and the run's name as one of them."""
     if name is None:
@@ -125,7 +131,7 @@ def _resolve_text(text: str, overrides: Overrides) -> Input:
     if is_remote(text):
         base = {"name": _name_from(Path(parse(text).name).stem), "data": {"source": text}}
         return Input(load_recipe(base, overrides, is_partial=True), is_complete=False, overrides=overrides)
-    if path.exists():
+    if find_here(path).exists():
         base = {"name": _name_from(path.resolve().stem), "data": {"source": str(path.absolute())}}
         return Input(load_recipe(base, overrides, is_partial=True), is_complete=False, overrides=overrides)
     if text in bundled_recipes():

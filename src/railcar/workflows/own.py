@@ -12,7 +12,7 @@ from railcar.errors import RecipeError
 from railcar.recipe.schema import Recipe
 from railcar.registry import is_own
 from railcar.runs.run_dir import RunDir
-from railcar.storage.local import hash_file, write_atomic
+from railcar.storage.local import find_here, hash_file, write_atomic
 
 if TYPE_CHECKING:
     from railcar.data.types import Dataset
@@ -78,7 +78,9 @@ def keep_code(recipe: Recipe, run: RunDir) -> dict[str, Any]:
     if not is_own(recipe.model.name) or (path := find_function(recipe.model.name).path) is None:
         return {}
     write_atomic(run.path / CODE, path.read_bytes())
-    return {"code": {"path": str(path), "copy": CODE, "sha256": hash_file(path)}}
+    written = Path(recipe.model.name.rpartition(":")[0])
+    known = written if find_here(written) != written else path
+    return {"code": {"path": str(known), "copy": CODE, "sha256": hash_file(path)}}
 
 
 def check_code(recipe: Recipe, run: RunDir) -> None:
@@ -86,7 +88,7 @@ def check_code(recipe: Recipe, run: RunDir) -> None:
     known = run.read_manifest().get("model", {}).get("code")
     if not is_own(recipe.model.name) or not known:
         return
-    path = Path(known["path"])
+    path = find_here(known["path"])
     if not path.is_file() or hash_file(path) != known["sha256"]:
         what = "has changed since the run began" if path.is_file() else "is gone"
         raise RecipeError(

@@ -1,0 +1,26 @@
+"""Providers by name, found only when they are used."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+
+from railcar.errors import UsageError
+from railcar.machines.base import Provider
+from railcar.machines.lease import machines_dir
+
+PROVIDERS = {"fake": "hosts on this computer, to try railcar out"}
+"""Name -> what it is."""
+
+
+def find_provider(name: str) -> Provider:
+    """Raises `UsageError` for a name that is none, `MissingExtra` where its library is not installed."""
+    if name == "fake":
+        from railcar.machines.fake import FakeProvider
+
+        chosen = os.environ.get("RAILCAR_FAKE_CLOUD")
+        return FakeProvider(Path(chosen) if chosen else machines_dir().parent / "fake-cloud")
+    close = get_close_matches(name, PROVIDERS, n=1)
+    known = f"providers are: {', '.join(PROVIDERS)}; your own machines are ssh:HOST"
+    raise UsageError(f"there is no provider {name!r}", hint=f"did you mean {close[0]!r}?" if close else known)

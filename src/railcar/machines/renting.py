@@ -1,0 +1,195 @@
+"""From a wish to a machine that answers, and back to nothing: what costs money, and the proof that it has ended.
+
+Intent first: the lease says what is asked for before each call, every call can be repeated without a second machine,
+and "gone" is said only when the provider lists nothing any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from railcar.errors import HostKeyWrong, MachineError, MachineUnreachable, NoCapacity, NoQuota
+from railcar.machines.base import Machine, MachineSpec, Offer, Provider, Request
+from railcar.machines.guarding import write_start_script
+from railcar.machines.lease import MADE, WANTED, Lease
+from railcar.machines.shell import Shell
+
+Tell = Callable[[str], None]
+READY_WITHIN_S = 600.0
+GONE_WITHIN_S = 300.0
+_N_TRIES = 4
+_LOOK_EVERY_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+def describe_offer(offer: Offer) -> str:
+    spot = ", spot" if offer.spot else ""
+    return f"{offer.machine_type} in {offer.zone}{spot}"
+
+
+def most_usd(offer: Offer, spec: MachineSpec) -> float | None:
+    """What a machine costs at most, until its end; None where no price is known."""
+    return None if offer.price_usd_per_hour is None else offer.price_usd_per_hour * hours_of(offer, spec)
+
+
+def hours_of(offer: Offer, spec: MachineSpec) -> float:
+    """After how long the provider ends it: the hours asked for, or sooner when the budget is used up."""
+    if spec.budget_usd is None or not offer.price_usd_per_hour:
+        return spec.max_hours
+    return min(spec.max_hours, spec.budget_usd / offer.price_usd_per_hour)
+
+
+def rent(lease: Lease, provider: Provider, tell: Tell) -> Lease:
+    """A machine for the lease, made from the first offer that can be had. Raises `NoCapacity` when all are sold out,
+    `NoQuota` when the account may have none of them, `NoPermission`."""
+    allowed = provider.own_address()
+    public_key = lease.identity.with_suffix(".pub").read_text().strip()
+    failures: list[MachineError] = []
+    full_regions: set[str] = set()
+    for offer in provider.offers(lease.spec):
+        if _region(offer) in full_regions:
+            continue
+        lease = lease.change(offers=(*lease.offers, offer))
+        try:
+            machine, lease = _create(lease, provider, offer, allowed, public_key)
+        except NoCapacity as error:
+            tell(f"sold out: {describe_offer(offer)}")
+            failures.append(error)
+            continue
+        except NoQuota as error:
+            tell(f"no quota: {error.what}")
+            failures.append(error)
+            full_regions.add(_region(offer))
+            continue
+        return lease.change(state=MADE, machine=machine)
+    raise _sum_up(failures, lease)
+
+
+def _create(lease: Lease, provider: Provider, offer: Offer, allowed: str, public_key: str) -> tuple[Machine, Lease]:
+    """Asked again with the same token when the answer is lost: that makes no second machine."""
+    ends_in_s = int(hours_of(offer, lease.spec) * 3600)
+    lease = lease.change(ends_s=time.time() + ends_in_s)
+    script = write_start_script(
+        provider.inside(lease.name), ends_s=lease.ends_s or 0.0, idle_s=lease.spec.idle_minutes * 60
+    )
+    request = Request(
+        lease.name, lease.token_for(offer), lease.owner, public_key, allowed, script, ends_in_s, lease.spec
+    )
+    for n_tries in range(1, _N_TRIES + 1):
+        try:
+            return provider.create(offer, request), lease
+        except MachineUnreachable:
+            if n_tries == _N_TRIES:
+                raise
+            time.sleep(0.5 * n_tries)
+    raise AssertionError("unreachable")
+
+
+def _region(offer: Offer) -> str:
+    return offer.zone[:-1].rstrip("-")
+
+
+def _sum_up(failures: list[MachineError], lease: Lease) -> MachineError:
+    if not failures:
+        return MachineError("nothing was offered", hint="name another machine type or region")
+    if quota := next((one for one in failures if isinstance(one, NoQuota)), None):
+        return quota
+    if len(failures) == 1:
+        return failures[0]
+    zones = ", ".join(offer.zone for offer in lease.offers)
+    kind = lease.offers[-1].machine_type
+    other = "on-demand machines (without --spot)" if lease.spec.spot else "another GPU"
+    return NoCapacity(f"{kind} is sold out in {zones}", hint=f"allow more regions (machine.region), or take {other}")
+
+
+def wait_for(lease: Lease, provider: Provider, *, within_s: float = READY_WITHIN_S) -> tuple[Lease, Shell]:
+    """The machine when it answers to ssh. Raises `MachineError` when that takes too long, or it is gone before."""
+    until = time.monotonic() + within_s
+    last: MachineError | None = None
+    for pause_s in _pauses():
+        machine = _find(lease, provider, until)
+        if machine is None or machine.state in ("stopping", "stopped", "gone"):
+            raise MachineError(f"{lease.name}: went off before it was ready", hint="try again, or another zone")
+        lease = lease if machine == lease.machine else lease.change(machine=machine)
+        if machine.state == "running" and machine.address is not None:
+            shell = lease.shell()
+            try:
+                shell.run("true", timeout_s=20)
+            except HostKeyWrong:
+                raise
+            except MachineError as error:  # ssh comes up, and the key is written, while we ask
+                last = error
+                shell.close()
+            else:
+                return lease, shell
+        if time.monotonic() > until:
+            told = f" ({last.what})" if last else ""
+            raise MachineError(
+                f"{lease.name}: did not answer within {within_s / 60:.0f} minutes{told}",
+                hint="see its console where it was rented, or try another image",
+            )
+        time.sleep(pause_s)
+    raise AssertionError("unreachable")
+
+
+def give_back(lease: Lease, provider: Provider, tell: Tell, *, within_s: float = GONE_WITHIN_S) -> None:
+    """End the machine, and see that the provider lists nothing of it. Raises `MachineError` when that cannot be seen:
+    the lease then stays, and `machine list` goes on to show it."""
+    began, until = time.monotonic(), time.monotonic() + within_s
+    failure: MachineError | None = None
+    left: list[str] | None = None
+    told_at = began + 10
+    for pause_s in _pauses():
+        try:
+            provider.destroy(lease.name, lease.owner)
+            left, failure = list(provider.leftovers(lease.name, lease.owner)), None
+            if not left:
+                tell(f"{lease.name} is gone: {provider.name} lists nothing of it any more")
+                lease.forget()
+                return
+        except MachineError as error:
+            failure = error
+        if time.monotonic() > until:
+            break
+        if time.monotonic() > told_at:
+            tell(f"waiting until {provider.name} no longer lists {', '.join(left or [lease.name])}")
+            told_at = time.monotonic() + 30
+        time.sleep(pause_s)
+    why = failure.what if failure else f"{provider.name} still lists {', '.join(left or [])}"
+    raise MachineError(
+        f"{lease.name} may still be there, and cost: {why}", hint=f"try again with: railcar machine down {lease.name}"
+    )
+
+
+def refresh(lease: Lease, provider: Provider) -> Lease | None:
+    """The lease with what the provider says now; None when it is gone, which is then forgotten.
+
+    A machine that was wanted and is not listed is asked for no more once nobody is at it: the provider's answer may
+    have been lost, and its list lag, so a lease of less than five minutes stays."""
+    machine = provider.find(lease.name, lease.owner)
+    if machine is not None and machine.state != "gone":
+        return lease.change(machine=machine, state=MADE)
+    is_fresh = lease.state == WANTED and time.time() - lease.created_s < 300
+    if lease.is_at_work() or is_fresh:
+        return replace(lease, machine=machine)
+    if provider.leftovers(lease.name, lease.owner):
+        return replace(lease, machine=None)
+    lease.forget()
+    return None
+
+
+def _find(lease: Lease, provider: Provider, until: float) -> Machine | None:
+    while True:
+        try:
+            return provider.find(lease.name, lease.owner)
+        except MachineUnreachable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
+
+
+def _pauses() -> Iterator[float]:
+    yield from _LOOK_EVERY_S
+    while True:
+        yield _LOOK_EVERY_S[-1]
