@@ -1,5 +1,5 @@
 # `make` lists what there is to make. Everything is installed into .venv; nothing else is touched, but that `make test`,
-# run as root, installs Chromium from the system's packages.
+# run as root, installs Chromium, sshd and rsync from the system's packages.
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ demo: $(VENV)/.installed-cpu ## Install railcar and train on the embedded sample
 	@$(BIN)/railcar train
 
 test: $(VENV)/.installed-dev ## Install what the tests need and run them
-	@sh scripts/install_browser.sh
+	@sh scripts/install_test_packages.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## Style, types, layering and documentation: what CI runs before the tests

@@ -230,6 +230,23 @@ def down_command(machine: str, force: bool, console: Console) -> None:
     down(find_machine(machine), console.note, force=force)
 
 
+@command.command("wheelhouse")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--gpu", is_flag=True, help="For machines with NVIDIA GPUs: 3 GB more.")
+@click.option("--python", metavar="VERSION", help="Of the machine, as in 3.12; that of this computer when absent.")
+@common_options()
+def wheelhouse_command(folder: Path, gpu: bool, python: str | None, console: Console) -> None:
+    """Download all that a machine needs into FOLDER, for machines that have no network."""
+    from railcar.cli.text import format_size
+    from railcar.machines.wheelhouse import fill_wheelhouse
+
+    wheels = fill_wheelhouse(folder, gpu=gpu, python=python)
+    size = format_size(sum(one.stat().st_size for one in wheels))
+    console.result(
+        f"{len(wheels)} wheels, {size}, in {folder}\nnext  railcar train DATA --on ssh:HOST --wheelhouse {folder}"
+    )
+
+
 @command.command("doctor")
 @_machine
 @_ssh_config

@@ -220,7 +220,7 @@ def _run_to_end(shell: Shell, job: Job, command: list[str]) -> None:
 
 def _send_wheelhouse(shell: Shell, wheelhouse: Path) -> None:
     if not any(wheelhouse.glob("*.whl")):
-        raise UsageError(f"{wheelhouse}: no wheels are in there", hint="fill it with: pip download --dest DIR")
+        raise UsageError(f"{wheelhouse}: no wheels are in there", hint="fill it with: railcar machine wheelhouse DIR")
     shell.send([f"{wheelhouse}/"], f"{ROOT}/wheelhouse/")
 
 

@@ -1,8 +1,9 @@
 """A provider whose machines are hosts on this computer: for trying railcar out, and for its tests.
 
-It keeps its cloud in a folder (`RAILCAR_FAKE_CLOUD`), as a provider would in its own computers: who lost his laptop
-finds his machines there. It has zones that can be sold out, repeats what a token has made, ends machines at their
-deadline whether anybody is there or not, and answers badly where `faults.json` in that folder says so:
+It keeps its cloud in a folder (`RAILCAR_FAKE_CLOUD`; with `RAILCAR_FAKE_HOSTS=loopback` its hosts need no root), as
+a provider would in its own computers: who lost his laptop finds his machines there. It has zones that can be sold out,
+repeats what a token has made, ends machines at their deadline whether anybody is there or not, and answers badly where
+`faults.json` in that folder says so:
 
     [{"call": "create", "error": "NoCapacity", "zone": "fake-1a"},     until the list is changed
      {"call": "destroy", "error": "Unreachable", "times": 2},          twice
@@ -52,7 +53,7 @@ class FakeProvider:
 
     def __init__(self, folder: Path, *, network: bool | None = None) -> None:
         self.folder = folder
-        self.network = can_have_namespaces() if network is None else network
+        self.network = _wants_namespaces() if network is None else network
         (folder / "hosts").mkdir(parents=True, exist_ok=True)
 
     def offers(self, spec: MachineSpec) -> Sequence[Offer]:
@@ -191,10 +192,7 @@ class FakeProvider:
     def _start(self, folder: Path) -> None:
         words = [sys.executable, str(Path(fake_host.__file__)), "supervise", str(folder)]
         with (folder / "log").open("ab") as log:
-            process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-            )
-        (folder / "supervisor").write_text(str(process.pid))
+            subprocess.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=True)
 
     def close(self) -> None:
         """End all hosts and what they needed of this computer."""
@@ -282,6 +280,11 @@ def _read_state(folder: Path) -> str:
     if state != "gone" and pid and not Path(f"/proc/{pid}").exists():
         return "gone"
     return state
+
+
+def _wants_namespaces() -> bool:
+    chosen = os.environ.get("RAILCAR_FAKE_HOSTS")
+    return chosen == "namespaces" if chosen else can_have_namespaces()
 
 
 def can_have_namespaces() -> bool:

@@ -1,6 +1,6 @@
 """A machine of the fake provider: what stands in for its hypervisor, and for its init. Standard library only.
 
-    fake_host.py supervise FOLDER     start the host, again after a reboot, and end it at its deadline
+    fake_host.py supervise FOLDER     in the background: start the host, again after a reboot, end it at its deadline
     fake_host.py init FOLDER          inside: disks, sshd, the start script of the first boot, the units
 
 As root on Linux a host is a network namespace with an address of its own, a mount namespace with its own home
@@ -36,6 +36,7 @@ esac
 def supervise(folder):
     """Until the host is gone; then its state says so."""
     host = read(folder)
+    detach(folder)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     inner = None
     try:
@@ -50,8 +51,17 @@ def supervise(folder):
         end(inner)
         if host["network"]:
             quietly("ip", "netns", "del", host["namespace"])
+            unwire(host)
         shutil.rmtree(os.path.join(folder, "disk"), ignore_errors=True)
         write(folder, "state", "gone")
+
+
+def detach(folder):
+    """Go on in a process that nobody waits for; FOLDER/supervisor has its number."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    write(folder, "supervisor", str(os.getpid()))
 
 
 def start(folder, host):
@@ -77,7 +87,11 @@ def wire(host):
     name, link = host["namespace"], host["link"]
     quietly("ip", "netns", "del", name)
     quietly("ip", "link", "del", link)
+    # The last host of a cloud takes the bridge along.
+    quietly("ip", "link", "add", host["bridge"], "type", "bridge")
+    quietly("ip", "addr", "add", host["ip"].rpartition(".")[0] + ".1/24", "dev", host["bridge"])
     for words in (
+        ["link", "set", host["bridge"], "up"],
         ["netns", "add", name],
         ["link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name],
         ["link", "set", link, "master", host["bridge"], "up"],
@@ -86,6 +100,14 @@ def wire(host):
         ["-n", name, "link", "set", "lo", "up"],
     ):
         subprocess.run(["ip"] + words, check=True)
+
+
+def unwire(host):
+    """Remove the host's end of its link, and the bridge when nothing else is on it."""
+    quietly("ip", "link", "del", host["link"])
+    told = subprocess.run(["ip", "-o", "link", "show", "master", host["bridge"]], stdout=subprocess.PIPE)
+    if told.returncode == 0 and not told.stdout:
+        quietly("ip", "link", "del", host["bridge"])
 
 
 def wait(folder, host, inner):

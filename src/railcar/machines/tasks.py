@@ -113,8 +113,10 @@ def follow(
 
     def show(block: bytes) -> None:
         nonlocal shown
-        write(block)
-        shown += len(block)
+        try:
+            write(block)
+        finally:  # Ctrl-C may come right here
+            shown += len(block)
 
     def tell_lost(what: str) -> None:
         tell(f"{what}; the job goes on there, and is followed again as soon as it answers")

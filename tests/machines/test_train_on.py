@@ -1,0 +1,234 @@
+"""`railcar train --on`, as a user types it: real hosts, real sshd and rsync, real trainings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from railcar.machines.fake import FakeProvider
+from railcar.machines.lease import list_leases
+from railcar.runs.index import find_run, list_runs
+from railcar.runs.run_dir import RunDir
+from tests.machines.hosts import machine
+
+# Which kernels are fastest is measured on each machine anew; these give the same bits everywhere.
+SAME = ("--set", "training.kernels=own", "--set", "training.precision=float32")
+SHORT = ("--set", "training.steps=6", "--set", "training.batch_size=64", *SAME)
+
+
+def railcar(*words: str, check: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "railcar", *words]
+    found = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=cwd)
+    assert "Traceback" not in found.stderr
+    if check:
+        assert found.returncode == 0, found.stderr
+    return found
+
+
+def train_away(*words: str, on: str = "fake", check: bool = True) -> subprocess.CompletedProcess[str]:
+    return railcar("train", *words, "--on", on, "--yes", "--python", sys.executable, check=check)
+
+
+def weights_of(run: RunDir) -> Sequence[np.ndarray]:
+    from railcar.artifact.artifact import read_artifact
+
+    return read_artifact(run.artifact).load_model().get_weights()
+
+
+def assert_nothing_is_left(provider: FakeProvider) -> None:
+    assert not provider.list("tester")
+    assert not list_leases()
+
+
+def test_a_run_comes_home_equal_to_a_local_one_and_nothing_is_left(network, place):
+    there = json.loads(train_away(*SHORT, "--json").stdout)
+    here = json.loads(railcar("train", *SHORT, "--json").stdout)
+    assert there["path"] == str(place / "runs" / there["run"])
+    away, local = RunDir(there["path"]), RunDir(here["path"])
+
+    for one, other in zip(weights_of(away), weights_of(local), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert there["evaluation"] == here["evaluation"]
+    assert away.recipe_path.read_text() == local.recipe_path.read_text()
+    assert names_of(away) == names_of(local)
+    assert away.read_manifest()["machine"]["provider"] == "fake"
+    assert away.read_manifest()["machine"]["cost_usd"] > 0
+    assert away.read_manifest()["data"] == local.read_manifest()["data"]
+    assert_nothing_is_left(network)
+    assert railcar("evaluate", away.name, "--json").stdout  # on this computer, with its own data
+
+
+def names_of(run: RunDir) -> set[str]:
+    names = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    return {name for name in names if not name.startswith(("tensorboard/", "."))}
+
+
+def test_ones_own_folder_and_code_go_along_and_the_run_speaks_of_them_as_here(network, place, project):
+    from tests.synthetic import write_image_folder
+
+    data = write_image_folder(place / "my photos", n_per_class=12)
+    code = place / "code" / "net.py"
+    code.parent.mkdir()
+    code.write_text((project / "examples" / "cifar_cnn.py").read_text())
+    (code.parent / "secret.env").write_text("PASSWORD=1")
+    done = train_away(str(data), "--model", f"{code}:build_model", "--set", "training.steps=2", "--json")
+    run = RunDir(json.loads(done.stdout)["path"])
+    manifest = run.read_manifest()
+    assert manifest["data"]["source"] == str(data)
+    assert manifest["model"]["code"]["path"] == str(code)
+    assert run.recipe_path.read_text().count(".railcar") == 0
+    assert railcar("evaluate", run.name, "--json").stdout
+    assert_nothing_is_left(network)
+
+
+def test_a_host_of_ones_own_is_used_and_left_alone(network, place):
+    with machine(network) as (lease, shell):
+        address = shell.address
+        config = place / "ssh_config"
+        config.write_text(
+            f"Host box\n  HostName {address.host}\n  Port {address.port}\n  IdentityFile {address.identity}\n"
+            f"  UserKnownHostsFile {lease.folder}/known_hosts\n" + (f"  User {address.user}\n" if address.user else "")
+        )
+        first = train_away(*SHORT, "--set", f"machine.ssh_config={config}", on="ssh:box")
+        assert "copying railcar" in first.stderr
+        again = train_away(*SHORT, "--set", f"machine.ssh_config={config}", on="ssh:box")
+        assert "copying railcar" not in again.stderr
+        assert network.find(lease.name, lease.owner).state == "running"  # type: ignore[union-attr]
+    runs = list_runs(place / "runs")
+    assert [run.state for run in runs] == ["finished", "finished"]
+
+
+def test_left_with_ctrl_c_the_training_goes_on_and_is_followed_again(network, place):
+    words = ["train", "--on", "fake", "--yes", "--python", sys.executable, "--set", "training.steps=150", *SAME]
+    client = subprocess.Popen(
+        [sys.executable, "-m", "railcar", *words, "--set", "training.validate_every=10"],
+        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert client.stderr and client.stdout
+    seen = []
+    for line in client.stderr:
+        seen.append(line)
+        if "step " in line and "val loss" in line:
+            client.send_signal(signal.SIGINT)
+            break
+    rest = client.stderr.read()
+    client.stdout.close()
+    client.stderr.close()
+    assert client.wait() == 130
+    assert "the training goes on" in rest and "railcar machine logs" in rest and "Traceback" not in rest
+
+    [lease] = list_leases()
+    railcar("machine", "pull", lease.name)
+    assert [run.state for run in list_runs(place / "runs")] == ["running"]
+    assert "running" in railcar("runs", "list").stdout
+    assert lease.name in railcar("machine", "list").stdout
+    refused = railcar("machine", "down", lease.name, check=False)
+    assert refused.returncode == 1 and "goes on there" in refused.stderr
+
+    followed = railcar("machine", "logs", lease.name)
+    lines = [line for line in (*seen, *rest.splitlines(True), *followed.stderr.splitlines(True)) if "val loss" in line]
+    steps = [int(line.split()[1].partition("/")[0]) for line in lines]
+    assert steps == sorted(set(steps)) and steps[-1] == 150  # none twice, none missing
+    assert len(steps) == 15
+    assert "accuracy" in followed.stdout
+    assert find_run(None, place / "runs").state() == "finished"
+    assert_nothing_is_left(network)
+
+
+def test_a_killed_client_loses_nothing(network, place):
+    words = ["train", "--on", "fake", "--yes", "--python", sys.executable, *SHORT]
+    client = subprocess.Popen(
+        [sys.executable, "-m", "railcar", *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert client.stderr
+    for line in client.stderr:
+        if line.startswith("data "):
+            os.kill(client.pid, signal.SIGKILL)
+            break
+    client.stderr.close()
+    client.wait()
+    [lease] = list_leases()
+    railcar("machine", "logs", lease.name)
+    assert find_run(None, place / "runs").state() == "finished"
+    assert_nothing_is_left(network)
+
+
+def test_detached_it_is_fetched_by_down(network, place):
+    begun = train_away(*SHORT, "--detach")
+    assert "railcar machine logs" in begun.stdout
+    [lease] = list_leases()
+    until = time.monotonic() + 120
+    while "goes on there" in railcar("machine", "down", lease.name, check=False).stderr:
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    assert find_run(None, place / "runs").state() == "finished"
+    assert_nothing_is_left(network)
+
+
+def test_a_training_that_fails_gives_its_machine_back_and_passes_its_status_on(network, place):
+    (place / "empty").mkdir()
+    (place / "empty" / "notes.txt").write_text("nothing")
+    failed = train_away(str(place / "empty"), check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.count("error:") == 1 and "hint:" in failed.stderr
+    assert_nothing_is_left(network)
+
+
+def test_a_machine_without_a_gpu_is_told_so_and_given_back(network):
+    failed = railcar("train", "--on", "fake", "--gpu", "T4:1", "--yes", "--python", sys.executable, check=False)
+    assert failed.returncode == 1
+    assert "there is no NVIDIA driver (nvidia-smi is missing)" in failed.stderr
+    assert "fake-gpu" in failed.stderr and "$1.00 an hour" in failed.stderr
+    assert_nothing_is_left(network)
+
+
+def test_nothing_is_rented_that_nobody_agreed_to(network):
+    refused = railcar("train", "--on", "fake", check=False)
+    assert refused.returncode == 2
+    assert "$0.10 an hour, at most $0.40" in refused.stderr and "--yes" in refused.stderr
+    assert not (network.folder / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--on", "fak"), "there is no machine fak"),
+        (("--detach",), "--detach is for a training on a machine"),
+        (("--on", "fake", "--resume"), "--on begins a new training"),
+        (("--on", "ssh:-oProxyCommand=x"), "is no host"),
+    ],
+)
+def test_wrong_words_are_told_before_anything_is_done(network, words, told):
+    refused = railcar("train", *words, "--yes", check=False)
+    assert refused.returncode in (1, 2) and told in refused.stderr
+    assert not (network.folder / "calls").exists()
+
+
+def test_a_script_runs_on_a_copy_of_the_folder_and_its_status_is_passed_on(network, tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "train.py").write_text("import sys, numpy\nprint(open('words.txt').read())\nsys.exit(4)\n")
+    (folder / "words.txt").write_text("from here")
+    (folder / ".env").write_text("PASSWORD=hunter2-hunter2")
+    with machine(network) as (lease, shell):
+        words = ("machine", "run", lease.name, "--python", sys.executable, "--", "python3", "train.py")
+        done = railcar(*words, check=False, cwd=folder)
+        assert done.returncode == 4
+        assert done.stdout == "from here\n"
+        assert ".env stays here" in done.stderr
+        assert (
+            shell.run(f"grep -rq hunter2-hunter2 {network.inside(lease.name).home}/.railcar", check=False).status == 1
+        )
+        assert "is ready" not in done.stdout
+
+        told = railcar("machine", "doctor", lease.name, check=False)
+        assert told.stdout.count("ok ") >= 5, told.stdout
