@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from railcar.workflows.machines import destroy_found, down, list_machines
 from tests.machines.hosts import say_nothing
 
 
-def plant(provider: FakeProvider, *faults: dict[str, object]) -> None:
+def plant(provider: FakeProvider, *faults: Mapping[str, object]) -> None:
     (provider.folder / "faults.json").write_text(json.dumps(faults))
 
 
