@@ -63,20 +63,25 @@ def _request(endpoint: str, method: str, path: str, body: str, allowed: tuple[in
         raise RuntimeError(f"{method} {endpoint}{path} answered {status}")
 
 
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until somebody listens there; `RuntimeError` when the process ends before, or never does."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{process.args} did not start") from None
+            time.sleep(0.05)
+
+
 @contextmanager
 def _run(command: list[str], port: int) -> Iterator[None]:
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": ""}, **quiet)  # type: ignore[call-overload]
     try:
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                socket.create_connection((HOST, port), timeout=1).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{command[0]} did not start") from None
-                time.sleep(0.05)
+        wait_for_port(port, process)
         yield
     finally:
         process.terminate()

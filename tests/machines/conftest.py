@@ -61,8 +61,9 @@ def open_cloud(place: Path, monkeypatch: pytest.MonkeyPatch, *, network: bool) -
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_hosts_left() -> Iterator[None]:
-    """At the end, no host of any test's runs on."""
+def no_hosts_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """At the end, no host of these tests runs on."""
     yield
-    left = subprocess.run(["pgrep", "-fa", "fake_host.py supervise .*pytest-"], capture_output=True, text=True)
+    pattern = f"fake_host.py supervise {tmp_path_factory.getbasetemp()}/"
+    left = subprocess.run(["pgrep", "-fa", pattern], capture_output=True, text=True)
     assert not left.stdout, left.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from railcar.cli.console import Console
 from railcar.cli.options import common_options
 from railcar.cli.rental import make_rental, rental_options
 from railcar.cli.text import format_table
+from railcar.errors import UsageError
 
 if TYPE_CHECKING:
     from railcar.workflows.machines import Listed
@@ -228,6 +230,32 @@ def down_command(machine: str, force: bool, console: Console) -> None:
     from railcar.workflows.on_machine import find_machine
 
     down(find_machine(machine), console.note, force=force)
+
+
+@command.command("prices")
+@click.argument("provider", required=False)
+@common_options(json=True)
+def prices_command(provider: str | None, console: Console) -> None:
+    """What machines cost, by GPU: a table with its date."""
+    from railcar.machines.prices import list_prices, memory_gb, spot_share, table_date
+    from railcar.machines.providers import PROVIDERS
+
+    if provider is not None and provider not in PROVIDERS:
+        raise UsageError(f"there is no provider {provider!r}", hint=f"providers are: {', '.join(PROVIDERS)}")
+    found = [one for one in list_prices(provider) if one.provider in PROVIDERS]
+    if console.json:
+        console.json_result({"date": table_date(), "prices": [asdict(one) for one in found]})
+        return
+    rows = [["provider", "gpu", "memory", "machine type", "an hour", "spot, about"]]
+    for one in found:
+        gpu = f"{one.gpu}:{one.n_gpus}" if one.gpu else "none"
+        memory = f"{memory_gb(one.gpu) * one.n_gpus} GB" if one.gpu else "-"
+        spot = one.usd_per_hour * spot_share(one.provider)
+        rows.append([one.provider, gpu, memory, one.machine_type, f"${one.usd_per_hour:.2f}", f"${spot:.2f}"])
+    table = format_table(rows, right_from=4)
+    console.result(
+        f"{table}\n\non demand, in each provider's usual region, as of {table_date()}; what is billed is its word"
+    )
 
 
 @command.command("wheelhouse")

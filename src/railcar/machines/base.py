@@ -55,7 +55,8 @@ class Offer:
 @dataclass(frozen=True)
 class Request:
     """What `create` needs besides the offer. `token` makes repeated calls one machine; `owner` is written on everything
-    that is made; `public_key` opens the machine to `user`; `allowed` is the address (CIDR) that may reach its port 22;
+    that is made; `public_key` opens the machine; `host_key` is a private key for its sshd to begin with, where the
+    provider has no other way to tell what key it shows; `allowed` is the address (CIDR) that may reach its port 22;
     `start_script` runs as root at the first boot; `ends_in_s` is after how many seconds the provider ends it."""
 
     name: str
@@ -66,6 +67,7 @@ class Request:
     start_script: str
     ends_in_s: int
     spec: MachineSpec
+    host_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,19 @@ class Machine:
 
 @dataclass(frozen=True)
 class Inside:
-    """Where things are on a machine of a provider's: who logs in and his home; `folder`, which only root can write to;
-    the folder of systemd's units and the command that manages them; the command that ends the machine from inside."""
+    """Where things are on a machine of a provider's: who logs in; `folder`, which only root can write to; the folder of
+    systemd's units and the command that manages them; the command that ends the machine from inside; his home, where it
+    is not what the machine says. `has_one_time_key`: the first host key came with the request, and is replaced over the
+    first connection; `host_key` is its file there."""
 
     user: str
-    home: str
     folder: str = "/opt/railcar"
     units: str = "/etc/systemd/system"
     systemctl: str = "systemctl"
     power_off: tuple[str, ...] = ("systemctl", "poweroff")
+    home: str = ""
+    has_one_time_key: bool = False
+    host_key: str = "/etc/ssh/ssh_host_ed25519_key"
 
 
 class Provider(Protocol):

@@ -33,10 +33,10 @@ from railcar import errors
 from railcar.errors import MachineError, NoCapacity
 from railcar.machines import fake_host
 from railcar.machines.base import Address, Inside, Machine, MachineSpec, Offer, Request
+from railcar.machines.prices import find_price, spot_share
 from railcar.storage.local import write_atomic
 
 ZONES = ("fake-1a", "fake-1b", "fake-2a")
-PRICES = {"fake-small": 0.10, "fake-gpu": 1.00}
 _ERRORS: dict[str, tuple[type[MachineError], str, str]] = {
     "NoCapacity": (NoCapacity, "{zone} has no {type} left", "try another zone, or later"),
     "NoQuota": (errors.NoQuota, "the quota FAKE_GPUS is 0 in {zone}", "raise it where the fake's quotas are"),
@@ -57,14 +57,12 @@ class FakeProvider:
         (folder / "hosts").mkdir(parents=True, exist_ok=True)
 
     def offers(self, spec: MachineSpec) -> Sequence[Offer]:
-        kind = spec.machine_type or ("fake-gpu" if spec.gpu else "fake-small")
+        price = find_price(self.name, spec)
         zones = [zone for zone in ZONES if not spec.regions or zone[:-1] in spec.regions]
-        if kind not in PRICES or not zones:
-            raise MachineError(
-                f"the fake has no {kind} in {', '.join(spec.regions) or 'any zone'}", hint="ask for less"
-            )
-        share = 0.3 if spec.spot else 1.0
-        return [Offer(zone, kind, spec.spot, round(PRICES[kind] * share, 4)) for zone in zones]
+        if not zones:
+            raise MachineError(f"the fake has no {', '.join(spec.regions)}", hint=f"zones are: {', '.join(ZONES)}")
+        usd = price.usd_per_hour * (spot_share(self.name) if spec.spot else 1.0)
+        return [Offer(zone, price.machine_type, spec.spot, round(usd, 4)) for zone in zones]
 
     def create(self, offer: Offer, request: Request) -> Machine:
         with self._call("create", offer.zone, offer.machine_type):
@@ -108,7 +106,8 @@ class FakeProvider:
         disk = self.folder / "hosts" / self._id_of(name) / "disk"
         home = fake_host.HOME if self.network else str(disk / "home")
         systemctl = str(disk / "bin" / "systemctl")
-        return Inside(fake_host.USER, home, str(disk / "opt"), str(disk / "units"), systemctl, (systemctl, "poweroff"))
+        folder, units = str(disk / "opt"), str(disk / "units")
+        return Inside(fake_host.USER, folder, units, systemctl, (systemctl, "poweroff"), home)
 
     def reboot(self, name: str) -> None:
         """As somebody's hand on its button does."""
@@ -158,7 +157,8 @@ class FakeProvider:
             "machine_type": offer.machine_type,
             "spot": offer.spot,
             "price_usd_per_hour": offer.price_usd_per_hour,
-            "public_key": request.public_key,
+            "authorized_keys": [request.public_key],
+            "user": fake_host.USER,
             "allowed": request.allowed,
             "started_s": time.time(),
             "ends_s": time.time() + request.ends_in_s,

@@ -8,7 +8,10 @@ and /run, and a process namespace, so that nothing of it outlives it; the rest o
 computer's, read and written by root: it runs what its owner sends there, and is no jail. Otherwise it is an sshd on a
 high port of 127.0.0.1 with a home of its own.
 
-In FOLDER: host.json, state (starting, running, stopped, gone), log, and disk/, which a reboot keeps.
+With `is_system` in host.json its /opt/railcar, /etc/systemd/system and systemctl are its own, too: it looks like a
+machine of a cloud's.
+
+In FOLDER: host.json, host_key, start.sh, state (starting, running, gone), log, and disk/, which a reboot keeps.
 """
 
 import json
@@ -26,7 +29,10 @@ _SYSTEMCTL = """#!/bin/sh
 # Stands in for systemd: `enable` and `restart` of a unit are noted, and init starts it.
 case "$1" in
     enable) touch "%(run)s/enabled-$2" ;;
-    restart) touch "%(run)s/restart-$2" ;;
+    restart)
+        touch "%(run)s/restart-$2"
+        while [ -e "%(run)s/restart-$2" ]; do sleep 0.02; done
+        ;;
     poweroff) touch "%(run)s/power-off" ;;
     reboot) touch "%(run)s/reboot" ;;
 esac
@@ -155,24 +161,24 @@ def init(folder):
     host = read(folder)
     disk = os.path.join(folder, "disk")
     run = os.path.join(disk, "run")
-    for name in ("home", "opt", "run", "units", "bin", "etc"):
+    for name in ("home", "opt", "run", "units", "bin", "etc/ssh"):
         os.makedirs(os.path.join(disk, name), exist_ok=True)
-    install_system(disk, host)
+    install_system(folder, disk, host)
     if host["network"]:
-        mount(disk)
+        mount(disk, host)
         run = "/run"
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", exist_ok=True)  # where sshd locks itself in, as root
     children = Children()
     signal.signal(signal.SIGTERM, lambda number, frame: children.end())
-    children.start("sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", write_sshd_config(folder, disk, host)])
+    children.start("ssh", ["/usr/sbin/sshd", "-D", "-e", "-f", write_sshd_config(folder, disk, host)])
     write(folder, "state", "running")
     boot(folder, disk, children)
     while not children.is_over:
         for name in sorted(os.listdir(run)):
             if name.startswith("restart-"):
-                os.remove(os.path.join(run, name))
                 children.restart(name[len("restart-") :], disk)
+                os.remove(os.path.join(run, name))
         children.look()
         time.sleep(_LOOK_EVERY_S)
 
@@ -202,6 +208,12 @@ class Children:
         )
 
     def restart(self, unit, disk):
+        """Start a unit anew; sshd reads its keys again, and its connections stay."""
+        if unit in self.running and unit == "ssh":
+            os.kill(self.running[unit].pid, signal.SIGHUP)
+            time.sleep(0.1)
+        if not os.path.exists(os.path.join(disk, "units", unit)):
+            return
         with open(os.path.join(disk, "units", unit)) as file:
             lines = [line.strip() for line in file]
         command = next(line[len("ExecStart=") :].split() for line in lines if line.startswith("ExecStart="))
@@ -241,7 +253,7 @@ def quiet_kill(group):
         pass
 
 
-def install_system(disk, host):
+def install_system(folder, disk, host):
     """Programs that stand in for the system's, and who may log in."""
     run = "/run" if host["network"] else os.path.join(disk, "run")
     stub = os.path.join(disk, "bin", "systemctl")
@@ -251,23 +263,33 @@ def install_system(disk, host):
     keys = os.path.join(disk, "home", ".ssh")
     os.makedirs(keys, mode=0o700, exist_ok=True)
     authorized = os.path.join(keys, "authorized_keys")
-    if not os.path.exists(authorized):
-        with open(authorized, "w") as file:
-            file.write(host["public_key"] + "\n")
+    if os.path.exists(authorized):
+        return
+    with open(authorized, "w") as file:
+        file.write("".join(line + "\n" for line in host["authorized_keys"]))
+    key = os.path.join(disk, "etc", "ssh", "ssh_host_ed25519_key")
+    shutil.copy(os.path.join(folder, "host_key"), key)
+    os.chmod(key, 0o600)
 
 
-def mount(disk):
+def mount(disk, host):
     """The host's own disks over this computer's, in this mount namespace only."""
     passwd = os.path.join(disk, "etc", "passwd")
     with open("/etc/passwd") as here, open(passwd, "w") as there:
-        there.write("%s:x:0:0::%s:/bin/bash\n" % (USER, HOME))
-        there.writelines(line for line in here if not line.startswith(USER + ":"))
-    for name, there in (("etc/passwd", "/etc/passwd"), ("home", HOME), ("run", "/run")):
+        there.write("%s:x:0:0::%s:/bin/bash\n" % (host["user"], HOME))
+        there.writelines(line for line in here if not line.startswith(host["user"] + ":"))
+    pairs = [("etc/passwd", "/etc/passwd"), ("home", HOME), ("run", "/run"), ("etc/ssh", "/etc/ssh")]
+    if host.get("is_system"):
+        os.makedirs("/opt/railcar", exist_ok=True)
+        pairs += [("opt", "/opt/railcar"), ("units", "/etc/systemd/system"), ("bin/systemctl", "/usr/bin/systemctl")]
+    for name, there in pairs:
         subprocess.run(["mount", "--bind", os.path.join(disk, name), there], check=True)
 
 
 def write_sshd_config(folder, disk, host):
-    key = os.path.join(folder, "host_key")
+    key = "/etc/ssh/ssh_host_ed25519_key"
+    if not host["network"]:
+        key = os.path.join(disk, key[1:])
     lines = [
         "Port %d" % host["port"],
         "ListenAddress " + host["ip"],

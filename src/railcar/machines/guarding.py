@@ -48,7 +48,7 @@ def guard_config(inside: Inside, *, ends_s: float, idle_s: float) -> dict[str, o
     return {
         "ends_s": ends_s,
         "idle_s": idle_s,
-        "jobs": f"{inside.home}/.railcar/jobs",
+        "jobs": f"{inside.home or '~' + inside.user}/.railcar/jobs",
         "power_off": list(inside.power_off),
         "log": f"{inside.folder}/guard.log",
         "units": inside.units,

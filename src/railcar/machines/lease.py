@@ -4,6 +4,7 @@ Owns the folder `~/.local/state/railcar/machines` (`$RAILCAR_MACHINES`, `$XDG_ST
 
     lease.json    what was asked for and what is known; mode 0600, as all here
     id_ed25519    the key that opens it, made for it alone
+    host_key      the key that its sshd begins with, where a provider has no other way to tell which that is
     known_hosts   the keys that it may show
     jobs/*.json   what was begun there, and how much of it has come home
 
@@ -40,7 +41,8 @@ WANTED, MADE, OWN = "wanted", "made", "own"
 @dataclass(frozen=True)
 class Lease:
     """One machine. `token` makes repeated calls one machine; `offers` are those that were tried, the last one last;
-    `ends_s` is when the provider itself ends it, in seconds since 1970."""
+    `ends_s` is when the provider itself ends it, in seconds since 1970; `host_keys` are those that its sshd may show,
+    where the provider does not tell them."""
 
     name: str
     provider: str
@@ -53,6 +55,7 @@ class Lease:
     ends_s: float | None = None
     machine: Machine | None = None
     is_kept: bool = False
+    host_keys: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -84,7 +87,10 @@ class Lease:
         if address is None:
             raise MachineError(f"{self.name}: has no address yet", hint="look at it with: railcar machine list")
         if self.state != OWN:
-            address = replace(address, identity=self.identity)
+            keys = self.host_keys or address.host_keys
+            if not keys:
+                raise MachineError(f"{self.name}: its host key is not known yet", hint="wait until it has booted")
+            address = replace(address, identity=self.identity, host_keys=keys)
         return Shell(address, self.folder)
 
     def save(self) -> Lease:
@@ -229,4 +235,5 @@ def _from_document(document: dict[str, Any]) -> Lease:
     spec = document.get("spec") or {}
     spec = MachineSpec(**{**spec, "regions": tuple(spec.get("regions", ()))})
     offers = tuple(Offer(**one) for one in document.get("offers", ()))
-    return Lease(**{**known, "machine": machine, "spec": spec, "offers": offers})
+    keys = tuple(document.get("host_keys", ()))
+    return Lease(**{**known, "machine": machine, "spec": spec, "offers": offers, "host_keys": keys})

@@ -8,14 +8,19 @@ from pathlib import Path
 
 from railcar.errors import UsageError
 from railcar.machines.base import Provider
-from railcar.machines.lease import machines_dir
+from railcar.machines.lease import Lease, machines_dir
 
-PROVIDERS = {"fake": "hosts on this computer, to try railcar out"}
+PROVIDERS = {"aws": "Amazon EC2", "fake": "hosts on this computer, to try railcar out"}
 """Name -> what it is."""
 
 
-def find_provider(name: str) -> Provider:
-    """Raises `UsageError` for a name that is none, `MissingExtra` where its library is not installed."""
+def find_provider(name: str, lease: Lease | None = None) -> Provider:
+    """The provider of that name; with a `lease`, looking only where that one was asked for. Raises `UsageError` for a
+    name that is none, `MissingExtra` where its library is not installed."""
+    if name == "aws":
+        from railcar.machines.ec2 import Ec2Provider, region_of
+
+        return Ec2Provider([region_of(offer.zone) for offer in lease.offers] if lease else ())
     if name == "fake":
         from railcar.machines.fake import FakeProvider
 

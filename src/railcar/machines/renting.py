@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from railcar.errors import HostKeyWrong, MachineError, MachineUnreachable, NoCapacity, NoQuota
-from railcar.machines.base import Machine, MachineSpec, Offer, Provider, Request
+from railcar.machines.base import Inside, Machine, MachineSpec, Offer, Provider, Request
 from railcar.machines.guarding import write_start_script
-from railcar.machines.lease import MADE, WANTED, Lease
-from railcar.machines.shell import Shell
+from railcar.machines.lease import MADE, WANTED, Lease, make_key
+from railcar.machines.shell import Shell, quote
 
 Tell = Callable[[str], None]
 READY_WITHIN_S = 600.0
@@ -47,7 +47,9 @@ def rent(lease: Lease, provider: Provider, tell: Tell) -> Lease:
     public_key = lease.identity.with_suffix(".pub").read_text().strip()
     failures: list[MachineError] = []
     full_regions: set[str] = set()
-    for offer in provider.offers(lease.spec):
+    offers = list(provider.offers(lease.spec))
+    while offers:
+        offer = offers.pop(0)
         if _region(offer) in full_regions:
             continue
         lease = lease.change(offers=(*lease.offers, offer))
@@ -56,6 +58,8 @@ def rent(lease: Lease, provider: Provider, tell: Tell) -> Lease:
         except NoCapacity as error:
             tell(f"sold out: {describe_offer(offer)}")
             failures.append(error)
+            named = [one for one in offers if one.zone in error.zones]  # the provider knows where there are some
+            offers = [*named, *(one for one in offers if one not in named)]
             continue
         except NoQuota as error:
             tell(f"no quota: {error.what}")
@@ -73,9 +77,12 @@ def _create(lease: Lease, provider: Provider, offer: Offer, allowed: str, public
     script = write_start_script(
         provider.inside(lease.name), ends_s=lease.ends_s or 0.0, idle_s=lease.spec.idle_minutes * 60
     )
-    request = Request(
-        lease.name, lease.token_for(offer), lease.owner, public_key, allowed, script, ends_in_s, lease.spec
-    )
+    inside = provider.inside(lease.name)
+    host_key = ""
+    if inside.has_one_time_key:
+        host_key, lease = _draw_host_key(lease)
+    token = lease.token_for(offer)
+    request = Request(lease.name, token, lease.owner, public_key, allowed, script, ends_in_s, lease.spec, host_key)
     for n_tries in range(1, _N_TRIES + 1):
         try:
             return provider.create(offer, request), lease
@@ -84,6 +91,41 @@ def _create(lease: Lease, provider: Provider, offer: Offer, allowed: str, public
                 raise
             time.sleep(0.5 * n_tries)
     raise AssertionError("unreachable")
+
+
+def _draw_host_key(lease: Lease) -> tuple[str, Lease]:
+    """The private host key that a machine begins with, the same for repeated calls; its public half is all that the
+    machine may show."""
+    path = lease.folder / "host_key"
+    if not path.exists():
+        make_key(path, f"railcar-{lease.name}")
+    public = " ".join(path.with_suffix(".pub").read_text().split()[:2])
+    return path.read_text(), lease.change(host_keys=(public,))
+
+
+def replace_host_key(lease: Lease, shell: Shell, inside: Inside) -> Lease:
+    """A machine's first host key was in its request, where others of the account may read it: it makes itself a new
+    one, which never leaves it, and from now on only that one is taken. Proved by a new connection."""
+    path = quote(inside.host_key)
+    script = (
+        f"rm -f {path}.new {path}.new.pub && ssh-keygen -q -t ed25519 -N '' -f {path}.new && "
+        f"mv {path}.new.pub {path}.pub && mv {path}.new {path} && cat {path}.pub"
+    )
+    public = " ".join(shell.read(as_root(script)).split()[:2])
+    # Before sshd shows the new key this side knows it: a client that is killed in between takes either.
+    lease = lease.change(host_keys=(*lease.host_keys, public))
+    restart = f"{quote(inside.systemctl)} restart ssh 2>/dev/null || {quote(inside.systemctl)} restart sshd"
+    shell.run(as_root(restart), check=False)
+    shell.close()
+    lease = lease.change(host_keys=(public,))
+    lease.shell().run("true", timeout_s=20)
+    (lease.folder / "host_key").unlink(missing_ok=True)
+    return lease
+
+
+def as_root(script: str) -> str:
+    """A line of shell that runs as root, by sudo where that is needed; nobody is asked for a password."""
+    return f'if [ "$(id -u)" = 0 ]; then sh -c {quote(script)}; else sudo -n sh -c {quote(script)}; fi'
 
 
 def _region(offer: Offer) -> str:
@@ -113,16 +155,12 @@ def wait_for(lease: Lease, provider: Provider, *, within_s: float = READY_WITHIN
             raise MachineError(f"{lease.name}: went off before it was ready", hint="try again, or another zone")
         lease = lease if machine == lease.machine else lease.change(machine=machine)
         if machine.state == "running" and machine.address is not None:
-            shell = lease.shell()
             try:
-                shell.run("true", timeout_s=20)
+                return _greet(lease, provider)
             except HostKeyWrong:
                 raise
-            except MachineError as error:  # ssh comes up, and the key is written, while we ask
+            except MachineError as error:  # ssh comes up, and keys are written, while we ask
                 last = error
-                shell.close()
-            else:
-                return lease, shell
         if time.monotonic() > until:
             told = f" ({last.what})" if last else ""
             raise MachineError(
@@ -131,6 +169,20 @@ def wait_for(lease: Lease, provider: Provider, *, within_s: float = READY_WITHIN
             )
         time.sleep(pause_s)
     raise AssertionError("unreachable")
+
+
+def _greet(lease: Lease, provider: Provider) -> tuple[Lease, Shell]:
+    """The first words with a machine; its one-time host key, if it has one, is replaced."""
+    shell, inside = lease.shell(), provider.inside(lease.name)
+    try:
+        shell.run("true", timeout_s=20)
+        if inside.has_one_time_key and (lease.folder / "host_key").exists():
+            lease = replace_host_key(lease, shell, inside)
+            shell = lease.shell()
+    except MachineError:
+        shell.close()
+        raise
+    return lease, shell
 
 
 def give_back(lease: Lease, provider: Provider, tell: Tell, *, within_s: float = GONE_WITHIN_S) -> None:

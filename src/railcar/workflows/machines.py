@@ -66,7 +66,7 @@ def down(lease: Lease, tell: Tell, *, force: bool = False) -> None:
     if not force:
         _check_nothing_is_lost(lease, tell)
     lease.shell().close() if lease.machine and lease.machine.address else None
-    give_back(lease, find_provider(lease.provider), tell)
+    give_back(lease, find_provider(lease.provider, lease), tell)
 
 
 def _check_nothing_is_lost(lease: Lease, tell: Tell) -> None:
@@ -102,7 +102,7 @@ def list_machines(*, everywhere: bool) -> tuple[list[Listed], list[str]]:
             found.append(Listed(lease.name, "ssh", "yours", lease.machine, lease, job=_newest(lease)))
             continue
         try:
-            seen = refresh(lease, find_provider(lease.provider))
+            seen = refresh(lease, find_provider(lease.provider, lease))
         except RailcarError as error:
             warnings.append(f"{lease.provider} could not be asked about {lease.name}: {error.what}")
             found.append(Listed(lease.name, lease.provider, "unknown", lease.machine, lease, lease.cost_usd()))
@@ -256,7 +256,7 @@ def diagnose(lease: Lease, tell: Tell) -> list[tuple[str, bool, str]]:
         return found[-1][1]
 
     if lease.state != OWN:
-        provider = find_provider(lease.provider)
+        provider = find_provider(lease.provider, lease)
         look("provider", lambda: _tell_state(provider.find(lease.name, lease.owner)))
         look("address", lambda: _let_in(lease, provider))
     if look("ssh", lambda: lease.shell().read("uname -sr")):

@@ -179,7 +179,7 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
         note_cost(run, lease)
     if lease.state != OWN and not lease.is_kept:
         shell.close()
-        give_back(lease, find_provider(lease.provider), tell)
+        give_back(lease, find_provider(lease.provider, lease), tell)
     return Away(task, lease.name, status, runs[-1] if runs else None, result)
 
 

@@ -3,11 +3,11 @@
     guard.py run CONFIG        watch until the machine goes off
     guard.py install CONFIG    let the system run this file, now and after each boot, and end
 
-CONFIG is JSON: `ends_s` (seconds since 1970), `idle_s`, `jobs` (the folder of jobs, see job.py), `power_off` (a
-command), `log`, `units` (systemd's folder), `systemctl`. It is read anew each time, so that a deadline can be moved.
-In use is a machine while a job runs, or
-somebody is connected by ssh, or a job has ended whose result nobody has taken home: that is waited for until the
-deadline. Running jobs get SIGTERM and two minutes before the machine goes off.
+CONFIG is JSON: `ends_s` (seconds since 1970), `idle_s`, `jobs` (the folder of jobs, see job.py; ~user is a home),
+`power_off` (a command), `log`, `units` (systemd's folder), `systemctl`. It is read anew each time, so that a deadline
+can be moved. In use is a machine while a job runs, or somebody is connected by ssh, or a job has ended whose result
+nobody has taken home: that is waited for until the deadline. Running jobs get SIGTERM and two minutes before the
+machine goes off.
 
 The deadline is a time, not a length: after a reboot it is the same. What this file cannot see to (a machine that hangs)
 is for the provider's own end.
@@ -63,7 +63,9 @@ def in_use(config):
 
 
 def list_jobs(config):
-    return [folder for folder in glob.glob(os.path.join(config["jobs"], "*")) if os.path.isdir(folder)]
+    return [
+        folder for folder in glob.glob(os.path.join(os.path.expanduser(config["jobs"]), "*")) if os.path.isdir(folder)
+    ]
 
 
 def has_session():
