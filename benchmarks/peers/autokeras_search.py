@@ -48,11 +48,10 @@ def read_folder(folder: Path, side: int) -> Arrays:
 
 
 def read_columns(path: Path, text: str, label: str) -> Arrays:
-    """str [n, 1] each."""
+    """str [n] and [n, 1]: its text preprocessor splits each example itself."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    examples, labels = (np.array([[row[name]] for row in rows]) for name in (text, label))
-    return examples, labels
+    return np.array([row[text] for row in rows]), np.array([[row[label]] for row in rows])
 
 
 def main() -> None:

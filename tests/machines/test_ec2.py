@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,79 +16,34 @@ import pytest
 from railcar.errors import HostKeyWrong, MachineError, MachineUnreachable, NoCapacity, NoPermission, NoQuota
 from railcar.machines.base import MachineSpec, Request
 from railcar.machines.ec2 import Ec2Provider, quota_of, write_cloud_config
-from railcar.machines.fake import can_have_namespaces
 from railcar.machines.lease import list_leases, make_key, new_lease, read_lease
 from railcar.machines.renting import give_back, rent, wait_for
 from railcar.runs.run_dir import RunDir
+from tests.machines.clouds import Cloud, run_cloud
 from tests.machines.contract import OWNER, ProviderContract
 from tests.machines.hosts import say_nothing
-from tests.servers import free_port, wait_for_port
+from tests.servers import free_port
 
 CPU = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-2026"
 GPU = "Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04) 2026"
 
 
-class Cloud:
-    """A running cloud: its folder, and what was asked of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def plant(self, *faults: Mapping[str, Any]) -> None:
-        (self.folder / "faults.json").write_text(json.dumps(faults))
-
-    def calls(self, action: str | None = None) -> list[dict[str, str]]:
-        path = self.folder / "calls.jsonl"
-        found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return [one for one in found if action in (None, one["Action"])]
-
-    def host(self) -> Path:
-        """The newest host's folder."""
-        return max((self.folder / "hosts-cloud" / "hosts").iterdir(), key=lambda one: one.stat().st_ctime)
-
-
 @pytest.fixture
 def ec2(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    if not can_have_namespaces():
-        if os.environ.get("CI") and os.geteuid() == 0:
-            pytest.fail("needs iproute2: apt install iproute2")
-        pytest.skip("hosts on port 22 need network namespaces: root and iproute2")
     folder = place / "ec2"
     folder.mkdir()
     (folder / "images.json").write_text(json.dumps([image("ami-cpu1", CPU + "0101", "2026-01-01"), *others()]))
-    port = free_port()
-    environment = {**os.environ, "MOTO_AMIS_PATH": str(folder / "images.json"), "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-m", "tests.machines.ec2_cloud", str(folder), str(port)]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        wait_for_port(port, server)
+    images = {"MOTO_AMIS_PATH": str(folder / "images.json")}
+    with run_cloud("tests.machines.ec2_cloud", folder, images) as cloud:
         for name, value in {
-            "AWS_ENDPOINT_URL_EC2": f"http://127.0.0.1:{port}",
+            "AWS_ENDPOINT_URL_EC2": cloud.address,
             "AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED00",
             "AWS_SECRET_ACCESS_KEY": "planted-secret-planted-secret",
             "AWS_DEFAULT_REGION": "us-east-1",
             "RAILCAR_MY_ADDRESS": "198.18.0.1",
         }.items():
             monkeypatch.setenv(name, value)
-        yield Cloud(folder)
-    finally:
-        (folder / "closing").touch()  # no host is begun any more
-        while server.poll() is None and not (folder / "closed").exists():
-            time.sleep(0.02)
-        server.terminate()
-        server.wait(10)
-        end_hosts(folder / "hosts-cloud" / "hosts")
-
-
-def end_hosts(folder: Path) -> None:
-    states = [host / "state" for host in folder.glob("*") if (host / "supervisor").exists()]
-    for state in states:
-        (state.parent / "destroy").touch()
-    until = time.monotonic() + 10
-    while any(state.read_text() != "gone" for state in states):
-        assert time.monotonic() < until, "a host does not end"
-        time.sleep(0.05)
+        yield cloud
 
 
 def image(ami: str, name: str, day: str, owner: str = "099720109477") -> dict[str, Any]:
@@ -144,7 +98,7 @@ def provider(ec2: Cloud) -> Ec2Provider:
 
 def test_a_request_carries_all_that_was_promised(ec2, provider):
     rent(new_lease("one", "aws", MachineSpec(disk_gb=60)), provider, say_nothing)
-    [asked] = ec2.calls("RunInstances")
+    [asked] = ec2.calls(Action="RunInstances")
     assert asked["InstanceInitiatedShutdownBehavior"] == "terminate"
     assert asked["MetadataOptions.HttpTokens"] == "required"
     assert len(asked["ClientToken"]) >= 32
@@ -158,14 +112,14 @@ def test_a_request_carries_all_that_was_promised(ec2, provider):
     assert "guard.py install" in script
     assert len(asked["UserData"]) < 16384 * 4 / 3
 
-    [rule] = ec2.calls("AuthorizeSecurityGroupIngress")
+    [rule] = ec2.calls(Action="AuthorizeSecurityGroupIngress")
     assert rule["IpPermissions.1.IpRanges.1.CidrIp"] == "198.18.0.1/32"
     assert (rule["IpPermissions.1.FromPort"], rule["IpPermissions.1.ToPort"]) == ("22", "22")
 
 
 def test_a_gpu_gets_its_type_and_an_image_with_a_driver(ec2, provider):
     rent(new_lease("one", "aws", MachineSpec(gpu="T4:1", spot=True)), provider, say_nothing)
-    [asked] = ec2.calls("RunInstances")
+    [asked] = ec2.calls(Action="RunInstances")
     assert (asked["InstanceType"], asked["ImageId"]) == ("g4dn.xlarge", "ami-gpu2")
     assert asked["InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior"] == "terminate"
 
@@ -189,7 +143,7 @@ def test_no_planted_secret_leaves_in_a_request(ec2, provider):
     lease = rent(new_lease("one", "aws", MachineSpec()), provider, say_nothing)
     wait_for(lease, provider)[1].close()
     text = (ec2.folder / "calls.jsonl").read_text()
-    data = base64.b64decode(ec2.calls("RunInstances")[0]["UserData"]).decode()
+    data = base64.b64decode(ec2.calls(Action="RunInstances")[0]["UserData"]).decode()
     script = base64.b64decode(json.loads(data.partition("\n")[2])["write_files"][0]["content"]).decode()
     for secret in ("planted-secret", lease.identity.read_text().splitlines()[3]):
         assert secret not in text + data + script
@@ -213,7 +167,7 @@ def test_powered_off_from_inside_it_is_gone_for_good(ec2, provider):
 def test_a_lost_answer_makes_no_second_machine(ec2, provider):
     ec2.plant({"action": "RunInstances", "lost": True, "times": 2})
     rent(new_lease("one", "aws", MachineSpec()), provider, say_nothing)
-    calls = ec2.calls("RunInstances")
+    calls = ec2.calls(Action="RunInstances")
     assert len(calls) == 3 and len({one["ClientToken"] for one in calls}) == 1
     assert len(provider.list("tester")) == 1
 

@@ -92,7 +92,8 @@ class Inside:
     """Where things are on a machine of a provider's: who logs in; `folder`, which only root can write to; the folder of
     systemd's units and the command that manages them; the command that ends the machine from inside; his home, where it
     is not what the machine says. `has_one_time_key`: the first host key came with the request, and is replaced over the
-    first connection; `host_key` is its file there."""
+    first connection; `host_key` is its file there. `has_own_end`: the provider ends a machine by itself, and powering
+    off from inside would only stop it, so that the guard leaves the deadline alone."""
 
     user: str
     folder: str = "/opt/railcar"
@@ -102,6 +103,7 @@ class Inside:
     home: str = ""
     has_one_time_key: bool = False
     host_key: str = "/etc/ssh/ssh_host_ed25519_key"
+    has_own_end: bool = False
 
 
 class Provider(Protocol):

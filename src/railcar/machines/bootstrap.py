@@ -53,12 +53,14 @@ exit 0
 @dataclass(frozen=True)
 class Wishes:
     """What the machine must have. `n_gpus` are proved; `extras` of railcar besides TensorFlow's; `python` is one there
-    that has all that is needed, in place of an environment of ours; `wheelhouse` a folder here with wheels."""
+    that has all that is needed, in place of an environment of ours; `wheelhouse` a folder here with wheels.
+    On a machine that is rented, packages of the system may be installed."""
 
     n_gpus: int = 0
     extras: tuple[str, ...] = ()
     python: str | None = None
     wheelhouse: Path | None = None
+    is_rented: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,8 @@ def _make_environment(shell: Shell, found: Found, package: str, wishes: Wishes, 
     if wishes.wheelhouse:
         _send_wheelhouse(shell, wishes.wheelhouse)
         words += ["--wheelhouse", f"{found.home}/{ROOT}/wheelhouse"]
+    if wishes.is_rented:
+        words += ["--rented", "yes"]
     program = f"{package}/railcar/machines/onboard/environment.py"
     _run_to_end(shell, Job(f"environment-{name}", found.home, package), [python, program, *words])
     return f"{folder}/bin/python"

@@ -10,7 +10,7 @@ from railcar.errors import UsageError
 from railcar.machines.base import Provider
 from railcar.machines.lease import Lease, machines_dir
 
-PROVIDERS = {"aws": "Amazon EC2", "fake": "hosts on this computer, to try railcar out"}
+PROVIDERS = {"aws": "Amazon EC2", "gcp": "Google Compute Engine", "fake": "hosts on this computer, to try railcar out"}
 """Name -> what it is."""
 
 
@@ -21,6 +21,10 @@ def find_provider(name: str, lease: Lease | None = None) -> Provider:
         from railcar.machines.ec2 import Ec2Provider, region_of
 
         return Ec2Provider([region_of(offer.zone) for offer in lease.offers] if lease else ())
+    if name == "gcp":
+        from railcar.machines.gce import GceProvider
+
+        return GceProvider([offer.zone for offer in lease.offers] if lease else ())
     if name == "fake":
         from railcar.machines.fake import FakeProvider
 

@@ -20,6 +20,8 @@ Tell = Callable[[str], None]
 READY_WITHIN_S = 600.0
 GONE_WITHIN_S = 300.0
 _N_TRIES = 4
+# After so long the guard ends what a provider has not ended at its time.
+_LATER_S = 600.0
 _LOOK_EVERY_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -74,10 +76,9 @@ def _create(lease: Lease, provider: Provider, offer: Offer, allowed: str, public
     """Asked again with the same token when the answer is lost: that makes no second machine."""
     ends_in_s = int(hours_of(offer, lease.spec) * 3600)
     lease = lease.change(ends_s=time.time() + ends_in_s)
-    script = write_start_script(
-        provider.inside(lease.name), ends_s=lease.ends_s or 0.0, idle_s=lease.spec.idle_minutes * 60
-    )
     inside = provider.inside(lease.name)
+    ends_s = (lease.ends_s or 0.0) + (_LATER_S if inside.has_own_end else 0.0)
+    script = write_start_script(inside, ends_s=ends_s, idle_s=lease.spec.idle_minutes * 60)
     host_key = ""
     if inside.has_one_time_key:
         host_key, lease = _draw_host_key(lease)

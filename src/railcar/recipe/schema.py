@@ -303,7 +303,7 @@ class Training(Node):
 class Machine(Node):
     """The machine that `--on` rents. It only describes: nothing is rented without `--on`."""
 
-    provider: Literal["aws", "fake"] | None = None
+    provider: Literal["aws", "gcp", "fake"] | None = None
     """Who rents it; `--on` says so, too."""
     gpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(:[1-9][0-9]*)?$")] | None = None
     """A GPU and how many: `T4:1`; none when absent."""

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def make(lease: Lease, provider: Provider, tell: Tell) -> Lease:
 
 def make_ready(lease: Lease, shell: Shell, wishes: Wishes, provider: Provider | None, tell: Tell) -> Ready:
     """What a training needs, on the machine; of one that was made, its guard is seen to run."""
-    ready = prepare(shell, wishes, tell)
+    ready = prepare(shell, replace(wishes, is_rented=lease.state != OWN), tell)
     if provider is not None:
         until, inside = time.monotonic() + _GUARD_WITHIN_S, provider.inside(lease.name)
         while not is_guarded(shell, inside):
