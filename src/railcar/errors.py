@@ -18,6 +18,7 @@
     │   ├── NoQuota           this account may not have so many                           1
     │   ├── NoPermission      this account may not do that at all                         1
     │   ├── HostKeyWrong      who answers is not the machine that is meant                1
+    │   ├── MachineGone       taken away, or ended by somebody, while it was used         1
     │   └── MachineUnreachable  no answer, or the connection broke                        1
     ├── TrainingError         training cannot go on (loss is not a number, ...)           1
     └── Interrupted           Ctrl-C (130) or SIGTERM (143), with the work saved    130, 143
@@ -131,6 +132,10 @@ class NoPermission(MachineError):
 
 
 class HostKeyWrong(MachineError):
+    pass
+
+
+class MachineGone(MachineError):
     pass
 
 

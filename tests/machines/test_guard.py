@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
 import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,44 @@ def test_the_start_script_is_short_enough_for_every_cloud_and_holds_no_secret():
     assert "PRIVATE" not in script
     config = guard_config(Inside("railcar", "/home/railcar"), ends_s=1.0, idle_s=2.0)
     assert config["power_off"] == ["systemctl", "poweroff"]
+
+
+@pytest.mark.parametrize(
+    ("notice", "answers", "is_taken"),
+    [
+        ("ec2", {"/latest/api/token": "t", "/latest/meta-data/spot/instance-action": "{}"}, True),
+        ("ec2", {"/latest/api/token": "t"}, False),
+        ("gce", {"/computeMetadata/v1/instance/preempted": "TRUE"}, True),
+        ("gce", {"/computeMetadata/v1/instance/preempted": "FALSE"}, False),
+        ("gce", {}, False),
+        ("", {}, False),
+    ],
+)
+def test_the_notice_is_read_as_each_cloud_gives_it(monkeypatch, notice, answers, is_taken):
+    from railcar.machines.onboard import guard
+
+    class Metadata(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            asked = {"ec2": self.headers.get("X-aws-ec2-metadata-token") or self.command == "PUT"}
+            is_allowed = asked["ec2"] if notice == "ec2" else self.headers.get("Metadata-Flavor") == "Google"
+            self.send_response(200 if is_allowed and self.path in answers else 404)
+            self.end_headers()
+            self.wfile.write(answers.get(self.path, "").encode())
+
+        do_GET = do_PUT = answer
+
+        def log_message(self, format: str, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for name in ("EC2", "GCE"):
+            monkeypatch.setattr(guard, name, f"http://127.0.0.1:{server.server_address[1]}")
+        assert guard.is_taken_away(notice) is is_taken
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def wait_until_guarded(provider: FakeProvider, shell: Shell) -> None:

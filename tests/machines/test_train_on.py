@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -196,6 +197,42 @@ def test_nothing_is_rented_that_nobody_agreed_to(network):
     assert refused.returncode == 2
     assert "$0.10 an hour, at most $0.40" in refused.stderr and "--yes" in refused.stderr
     assert not (network.folder / "calls").exists()
+
+
+@pytest.mark.parametrize("after_s", [4.0, 0.0], ids=["with a notice", "at once"])
+def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(network, place, after_s):
+    """With a notice no step is made twice; without one, those since the last checkpoint that came home."""
+    steps = ("--set", "training.steps=240", "--set", "training.checkpoint_every=20", *SAME)
+    words = ["train", *steps, "--set", "training.validate_every=20", "--set", "training.log_every=5"]
+    away = ["--on", "fake", "--spot", "--yes", "--python", sys.executable]
+    client = subprocess.Popen(
+        [sys.executable, "-m", "railcar", *words, *away],
+        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert client.stderr
+    lines, is_taken = [], False
+    for line in client.stderr:
+        lines.append(line)
+        if "val loss" in line and not is_taken:
+            [lease] = list_leases()
+            time.sleep(0 if after_s else 3)  # some of it has come home
+            threading.Thread(target=network.take_away, args=(lease.name,), kwargs={"after_s": after_s}).start()
+            is_taken = True
+    client.stderr.close()
+    text = "".join(lines)
+    assert client.wait() == 0, text
+    assert "was taken away" in text and "goes on, on another machine" in text
+    assert "Traceback" not in text
+    made = [line for line in (network.folder / "calls").read_text().splitlines() if line.startswith("create")]
+    assert len(made) == 2
+
+    [run] = [RunDir(one.path) for one in list_runs(place / "runs")]
+    assert run.state() == "finished"
+    assert [row["step"] for row in run.read_metrics() if "val_loss" in row] == list(range(20, 241, 20))
+    local = RunDir(json.loads(railcar(*words, "--json").stdout)["path"])
+    for one, other in zip(weights_of(run), weights_of(local), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert_nothing_is_left(network)
 
 
 @pytest.mark.parametrize(

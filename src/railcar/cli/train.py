@@ -133,6 +133,7 @@ def _train_away(given: Any, asked: dict[str, Any], time_s: float | None, runs_di
     from railcar.cli.rental import make_rental
     from railcar.workflows.inputs import to_words
     from railcar.workflows.on_machine import train_on
+    from railcar.workflows.packing import pack
 
     if not isinstance(runs_dir, Path):
         raise UsageError(f"--runs-dir: {runs_dir} is in a bucket", hint="with --on runs come home to a folder")
@@ -141,7 +142,7 @@ def _train_away(given: Any, asked: dict[str, Any], time_s: float | None, runs_di
         words += ["--time", f"{time_s:g}s"]
     words += ["--json"] if console.json else []
     rental = make_rental(asked, given.recipe)
-    away = train_on(rental, given, words, runs_dir, console.note, console.pass_on)
+    away = train_on(rental, pack(given), words, runs_dir, console.note, console.pass_on)
     return show_away(away, console)
 
 

@@ -93,7 +93,8 @@ class Inside:
     systemd's units and the command that manages them; the command that ends the machine from inside; his home, where it
     is not what the machine says. `has_one_time_key`: the first host key came with the request, and is replaced over the
     first connection; `host_key` is its file there. `has_own_end`: the provider ends a machine by itself, and powering
-    off from inside would only stop it, so that the guard leaves the deadline alone."""
+    off from inside would only stop it, so that the guard leaves the deadline alone. `notice` is where it says that a
+    spot machine is taken away: `ec2`, `gce` or a file there."""
 
     user: str
     folder: str = "/opt/railcar"
@@ -104,6 +105,7 @@ class Inside:
     has_one_time_key: bool = False
     host_key: str = "/etc/ssh/ssh_host_ed25519_key"
     has_own_end: bool = False
+    notice: str = ""
 
 
 class Provider(Protocol):

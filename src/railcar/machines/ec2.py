@@ -150,7 +150,7 @@ class Ec2Provider:
         return find_own_address()
 
     def inside(self, name: str) -> Inside:
-        return Inside("ubuntu", has_one_time_key=True)
+        return Inside("ubuntu", has_one_time_key=True, notice="ec2")
 
     @cached_property
     def _usual_region(self) -> str:

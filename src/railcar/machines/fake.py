@@ -107,15 +107,20 @@ class FakeProvider:
         home = fake_host.HOME if self.network else str(disk / "home")
         systemctl = str(disk / "bin" / "systemctl")
         folder, units = str(disk / "opt"), str(disk / "units")
-        return Inside(fake_host.USER, folder, units, systemctl, (systemctl, "poweroff"), home)
+        notice = str(disk / "notice")
+        return Inside(fake_host.USER, folder, units, systemctl, (systemctl, "poweroff"), home, notice=notice)
 
     def reboot(self, name: str) -> None:
         """As somebody's hand on its button does."""
         (self.folder / "hosts" / self._id_of(name) / "reboot").touch()
 
-    def take_away(self, name: str) -> None:
-        """As a spot machine is: at once."""
-        (self.folder / "hosts" / self._id_of(name) / "destroy").touch()
+    def take_away(self, name: str, *, after_s: float = 0.0) -> None:
+        """As a spot machine is: at once, or with a notice so long before."""
+        folder = self.folder / "hosts" / self._id_of(name)
+        if after_s:
+            (folder / "disk" / "notice").touch()
+            time.sleep(after_s)
+        (folder / "destroy").touch()
 
     def set_link(self, name: str, *, is_up: bool) -> None:
         """Cut a host's network, or mend it. Namespaces only."""

@@ -3,9 +3,9 @@
 A machine is one instance with `scheduling.maxRunDuration` and `instanceTerminationAction: DELETE`: Google itself
 deletes it at its end, its disk with it, whatever runs there. Two firewall rules go with it: one lets the caller's
 address reach port 22, one refuses everybody else, as the network `default` lets all the world in. Instance, disk and
-rules carry the labels, or the name, by which they are found again. Host keys come from the guest attributes, which the machine's agent
-writes when it boots (docs: "Storing host keys by enabling guest attributes"). Who is asked, and in whose name, is what
-google.auth finds; nothing of it is kept or sent.
+rules carry the labels, or the name, by which they are found again. Host keys come from the guest attributes, which the
+machine's agent writes when it boots (docs: "Storing host keys by enabling guest attributes"). Who is asked, and in
+whose name, is what google.auth finds; nothing of it is kept or sent.
 
 Powered off from inside, an instance of Google's is only stopped, and its disk stays: so the guard here ends what is
 idle (the GPU is then paid no more), leaves the deadline to Google, and `machine list` shows what is stopped.
@@ -135,7 +135,7 @@ class GceProvider:
         return find_own_address()
 
     def inside(self, name: str) -> Inside:
-        return Inside(USER, has_own_end=True)
+        return Inside(USER, has_own_end=True, notice="gce")
 
     @cached_property
     def _types(self) -> Any:

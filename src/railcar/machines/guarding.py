@@ -53,6 +53,7 @@ def guard_config(inside: Inside, *, ends_s: float, idle_s: float) -> dict[str, o
         "log": f"{inside.folder}/guard.log",
         "units": inside.units,
         "systemctl": inside.systemctl,
+        "notice": inside.notice,
     }
 
 

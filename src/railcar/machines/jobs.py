@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from railcar.errors import MachineError, MachineUnreachable
+from railcar.errors import MachineError, MachineGone, MachineUnreachable
 from railcar.machines.shell import Shell, quote
 
 # How long a machine that does not answer is asked again.
@@ -66,11 +66,12 @@ class Job:
         *,
         offset: int = 0,
         on_lost: Callable[[str], None] = lambda what: None,
+        is_gone: Callable[[], bool] = lambda: False,
         lost_s: float = LOST_S,
     ) -> int:
         """Hand on its log from byte `offset` until it has ended; returns its status. A lost connection is made again
-        for `lost_s` seconds, and the log goes on where it was. Raises `MachineUnreachable` after that, `MachineError`
-        when the machine lost the job (it was rebooted)."""
+        for `lost_s` seconds, and the log goes on where it was. Raises `MachineUnreachable` after that, `MachineGone` as
+        soon as `is_gone` says so, `MachineError` when the machine lost the job (it was rebooted)."""
         position, lost_since, n_tries = offset, None, 0
 
         def count(block: bytes) -> None:
@@ -87,6 +88,10 @@ class Job:
                 lost_since = lost_since or time.monotonic()
                 if time.monotonic() - lost_since > lost_s:
                     raise
+                if is_gone():
+                    raise MachineGone(
+                        f"{shell.address.host}: the machine is gone", hint="what came home is in: railcar runs list"
+                    ) from error
                 if n_tries == 0:
                     on_lost(error.what)
                 time.sleep(_AGAIN_AFTER_S[min(n_tries, len(_AGAIN_AFTER_S) - 1)])

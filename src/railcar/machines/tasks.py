@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from railcar.errors import MachineError, NotFound, RailcarError
+from railcar.errors import NotFound, RailcarError
 from railcar.machines.bootstrap import Ready
 from railcar.machines.jobs import LOST_S, Job
 from railcar.machines.lease import Lease, machines_dir
@@ -25,6 +25,8 @@ from railcar.storage.local import write_atomic
 
 TRAIN, SCRIPT = "train", "script"
 PULL_EVERY_S = 20.0
+# What may be taken away at any moment comes home more often.
+SPOT_PULL_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,12 @@ def follow(
     write: Callable[[bytes], object],
     *,
     tell: Callable[[str], None],
+    is_gone: Callable[[], bool] = lambda: False,
     pull_every_s: float = PULL_EVERY_S,
     lost_s: float = LOST_S,
 ) -> int:
-    """Hand on the log from where it was last seen, bring the results home meanwhile, and return the status."""
+    """Hand on the log from where it was last seen, bring the results home meanwhile, and return the status. `is_gone`
+    is asked of a machine that does not answer; `MachineGone` when it says so."""
     shown = task.n_shown
 
     def show(block: bytes) -> None:
@@ -123,7 +127,7 @@ def follow(
 
     with _Pulling(task, shell, pull_every_s):
         try:
-            return task.job.follow(shell, show, offset=task.n_shown, on_lost=tell_lost, lost_s=lost_s)
+            return task.job.follow(shell, show, offset=task.n_shown, on_lost=tell_lost, is_gone=is_gone, lost_s=lost_s)
         finally:
             task.change(n_shown=shown)
 
@@ -180,14 +184,40 @@ def bring_home(task: Task, shell: Shell) -> list[RunDir]:
     arrived."""
     found = pull(task, shell)
     for run in found:
-        state = (read_json(run.manifest_path) or {}).get("state")
-        if state == "running":  # its process died there
-            manifest = run.read_manifest()
-            run.write_manifest({**manifest, "state": "interrupted", "reason": f"its process on {task.machine} died"})
-        (run.path / AWAY).unlink(missing_ok=True)
+        _take_over(run, task)
     task.job.mark_taken(shell)
     task.change(is_home=True)
     return found
+
+
+def give_up(task: Task) -> list[RunDir]:
+    """What came home of a task whose machine is gone: it is this computer's now, as far as it got."""
+    found = []
+    for run in map(RunDir, Path(task.runs_dir or ".").glob("*")):
+        if (read_json(run.path / AWAY) or {}).get("job") == task.name:
+            _take_over(run, task)
+            found.append(run)
+    task.change(is_home=True)
+    return [run for run in found if run.is_run()]
+
+
+def _take_over(run: RunDir, task: Task) -> None:
+    if (read_json(run.manifest_path) or {}).get("state") == "running":  # its process died there
+        manifest = run.read_manifest()
+        run.write_manifest({**manifest, "state": "interrupted", "reason": f"its process on {task.machine} died"})
+    (run.path / AWAY).unlink(missing_ok=True)
+
+
+def was_noticed(task: Task, shell: Shell) -> bool:
+    """Whether the machine's provider has said that it takes it away."""
+    return shell.run(f"test -e {quote(task.job.folder + '/noticed')}", check=False).status == 0
+
+
+def push(run: RunDir, folder: str, shell: Shell) -> None:
+    """Copy a run to the job's folder there, to go on with."""
+    there = f"{folder}/runs/{run.name}"
+    shell.run(f"mkdir -p {quote(there)}")
+    shell.send([f"{run.path}/"], f"{there}/", "--exclude=/.*")
 
 
 def read_result(task: Task, shell: Shell) -> str:
@@ -197,7 +227,3 @@ def read_result(task: Task, shell: Shell) -> str:
 
 def describe(task: Task) -> str:
     return " ".join(("railcar", *task.words) if task.kind == TRAIN else task.words)
-
-
-def lost(lease: Lease) -> MachineError:
-    return MachineError(f"{lease.name}: is gone", hint="what came home is in the runs' folder: railcar runs list")

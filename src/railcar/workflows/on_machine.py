@@ -1,22 +1,20 @@
 """`train --on MACHINE`: the same training on another machine, and its run home again.
 
-Owns what a training takes along (its data, its code, its weights), when a machine is given back, and what is said when
-somebody leaves early. Imports no TensorFlow. Renting, ssh and jobs are `railcar.machines`'.
+Owns when a machine is given back, what happens when one is taken away, and what is said when somebody leaves early.
+Imports no TensorFlow. Renting, ssh and jobs are `railcar.machines`'; what goes along is `packing.py`'s.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from railcar.errors import Interrupted, MachineError, RailcarError, UsageError
+from railcar.errors import Interrupted, MachineError, MachineGone, MachineUnreachable, RailcarError, UsageError
 from railcar.machines import tasks
 from railcar.machines.base import MachineSpec, Provider
 from railcar.machines.bootstrap import Ready, Wishes, prepare
@@ -25,17 +23,14 @@ from railcar.machines.lease import OWN, Lease, new_lease, own_machine, read_leas
 from railcar.machines.providers import PROVIDERS, find_provider
 from railcar.machines.renting import describe_offer, give_back, hours_of, most_usd, rent, wait_for
 from railcar.machines.shell import Shell
-from railcar.machines.sync import send_data
-from railcar.machines.tasks import TRAIN, Task
-from railcar.recipe.writing import recipe_to_yaml
-from railcar.registry import is_own
+from railcar.machines.tasks import Task
 from railcar.runs.run_dir import RunDir
-from railcar.storage.address import is_remote
-from railcar.storage.local import MOVED, expand_home
-from railcar.workflows.inputs import Input
+from railcar.workflows.packing import Load, pack_run, send_and_begin
 
 Tell = Callable[[str], None]
 _GUARD_WITHIN_S = 90.0
+# So many machines are taken away before somebody is asked.
+_MOST_AGAIN = 5
 
 
 @dataclass(frozen=True)
@@ -60,34 +55,56 @@ class Rental:
 
 @dataclass(frozen=True)
 class Away:
-    """A training on a machine that has ended, or goes on there. `status` is None as long as it does."""
+    """A training on a machine that has ended, or goes on there. `status` is None as long as it does. `is_taken`: its
+    machine was taken away before it was done."""
 
     task: Task
     machine: str
     status: int | None = None
     run: RunDir | None = None
     result: str = ""
+    is_taken: bool = False
 
 
 def train_on(
-    rental: Rental, given: Input, words: list[str], runs_dir: Path, tell: Tell, show: Callable[[bytes], object]
+    rental: Rental, load: Load, words: list[str], runs_dir: Path, tell: Tell, show: Callable[[bytes], object]
 ) -> Away:
-    """Train what is `given` there; `words` are what `railcar train` gets besides the data or recipe. `tell` is told
-    what happens, `show` gets the training's own lines.
+    """Train there what was packed as `load`; `words` are what `railcar train` gets besides the data or recipe. `tell`
+    is told what happens, `show` gets the training's own lines. A machine that is taken away is replaced, and the
+    training goes on from the last checkpoint that came home.
 
     Raises what stands in the way; a machine that was made for it is then given back. `Interrupted` when the user
     leaves while the training goes on.
     """
-    load = _pack(given)
-    lease, provider = open_machine(rental, given.recipe.name, tell)
+    for n_again in range(_MOST_AGAIN + 1):
+        lease, provider = open_machine(rental, load.name, tell, is_agreed=n_again > 0)
+        away = _train_once(rental, load, words, lease, provider, runs_dir, tell, show)
+        if not away.is_taken or away.run is None or provider is None or n_again == _MOST_AGAIN:
+            return away
+        tell(f"{lease.name} was taken away; {away.run.name} goes on, on another machine")
+        load, words = pack_run(away.run), [word for word in words if word == "--json"]
+    raise AssertionError("the last turn returns")
+
+
+def _train_once(
+    rental: Rental,
+    load: Load,
+    words: list[str],
+    lease: Lease,
+    provider: Provider | None,
+    runs_dir: Path,
+    tell: Tell,
+    show: Callable[[bytes], object],
+) -> Away:
     has_begun = False
     try:
         with _making(lease, provider):
             if provider is not None:
                 lease = make(lease, provider, tell)
             shell = lease.shell()
-            ready = make_ready(lease, shell, rental.wishes, provider, tell)
-            task = _begin(load, words, lease, shell, ready, runs_dir, tell)
+            extras = ("buckets",) if load.has_addresses else ()
+            ready = make_ready(lease, shell, replace(rental.wishes, extras=extras), provider, tell)
+            task = send_and_begin(load, words, lease, shell, ready, runs_dir, tell)
         has_begun = True
         if rental.detach:
             return Away(task, lease.name)
@@ -105,9 +122,9 @@ def train_on(
         raise
 
 
-def open_machine(rental: Rental, name: str, tell: Tell) -> tuple[Lease, Provider | None]:
+def open_machine(rental: Rental, name: str, tell: Tell, *, is_agreed: bool = False) -> tuple[Lease, Provider | None]:
     """The machine that `on` names, and the provider that is to make it, where it must be made. What that costs is
-    agreed on first."""
+    agreed on first, unless it was."""
     on = rental.on
     if on.startswith("ssh:"):
         return own_machine(on.removeprefix("ssh:"), rental.ssh_config), None
@@ -117,7 +134,8 @@ def open_machine(rental: Rental, name: str, tell: Tell) -> tuple[Lease, Provider
             raise MachineError(f"{on}: was never made", hint=f"forget it with: railcar machine down {on}")
         return lease, None
     provider = find_provider(on)
-    agree_on_price(provider, rental, tell)
+    if not is_agreed:
+        agree_on_price(provider, rental, tell)
     plain = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name.lower()).strip("-")
     plain = plain if plain[:1].isalpha() else f"m-{plain}"
     lease = new_lease(f"{plain[:28].rstrip('-')}-{secrets.token_hex(2)}", on, rental.spec)
@@ -172,15 +190,37 @@ def make_ready(lease: Lease, shell: Shell, wishes: Wishes, provider: Provider | 
 
 def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[bytes], object]) -> Away:
     """Follow a training to its end, bring it home, and give the machine back if it was made for it."""
-    status = tasks.follow(task, shell, show, tell=tell)
-    runs = tasks.bring_home(task, shell)
-    result = tasks.read_result(task, shell) if task.kind == TRAIN else ""
+    provider = find_provider(lease.provider, lease) if lease.state != OWN else None
+    try:
+        every_s = tasks.SPOT_PULL_EVERY_S if lease.spec.spot else tasks.PULL_EVERY_S
+        gone = partial(_is_gone, lease, provider)
+        status = tasks.follow(task, shell, show, tell=tell, is_gone=gone, pull_every_s=every_s)
+        runs, is_taken = tasks.bring_home(task, shell), tasks.was_noticed(task, shell)
+        result = tasks.read_result(task, shell)
+    except (MachineGone, MachineUnreachable):
+        # What came home before is what there is.
+        if not _is_gone(lease, provider):
+            raise
+        status, runs, is_taken, result = 143, tasks.give_up(task), True, ""
     for run in runs:
         note_cost(run, lease)
-    if lease.state != OWN and not lease.is_kept:
+    run = runs[-1] if runs else None
+    if provider is not None and not lease.is_kept:
         shell.close()
-        give_back(lease, find_provider(lease.provider, lease), tell)
-    return Away(task, lease.name, status, runs[-1] if runs else None, result)
+        give_back(lease, provider, tell)
+    is_done = run is not None and run.read_manifest().get("state") == "finished"
+    return Away(task, lease.name, status, run, result, is_taken and not is_done)
+
+
+def _is_gone(lease: Lease, provider: Provider | None) -> bool:
+    """Whether the provider says that the machine is there no more."""
+    if provider is None:
+        return False
+    try:
+        machine = provider.find(lease.name, lease.owner)
+    except RailcarError:
+        return False  # nobody knows
+    return machine is None or machine.state in ("stopping", "stopped", "gone")
 
 
 def note_cost(run: RunDir, lease: Lease) -> None:
@@ -193,73 +233,6 @@ def note_cost(run: RunDir, lease: Lease) -> None:
     known = {key: value for key, value in place.items() if value}
     costs = {"price_usd_per_hour": machine.price_usd_per_hour, "cost_usd": round(cost, 4)} if cost is not None else {}
     run.write_manifest({**run.read_manifest(), "machine": {**known, **costs}})
-
-
-@dataclass(frozen=True)
-class _Load:
-    """What goes to the machine: the argument of `train` there, or the text of a recipe; files by their path here."""
-
-    argument: str | None
-    recipe: str | None
-    name: str
-    paths: tuple[Path, ...]
-    code: Path | None = None
-
-
-def _pack(given: Input) -> _Load:
-    """Raises `UsageError` for what cannot be sent."""
-    if given.arrays is not None:
-        raise UsageError("arrays in memory cannot be sent to a machine", hint="write them to an .npz file first")
-    recipe, paths, code = given.recipe, [], None
-    data: dict[str, Any] = {}
-    for key in ("source", "validation", "test"):
-        value = getattr(recipe.data, key)
-        if isinstance(value, str) and (path := _local(value)) is not None:
-            paths.append(path)
-            data[key] = str(path)
-    model: dict[str, Any] = {}
-    if is_own(recipe.model.name):
-        place, _, function = recipe.model.name.rpartition(":")
-        if place.endswith(".py") and (path := _local(place)) is not None:
-            code = path.parent  # with what it imports from beside it
-            model["name"] = f"{path}:{function}"
-    if recipe.model.weights not in ("imagenet", "none") and (path := _local(recipe.model.weights)) is not None:
-        paths.append(path)
-        model["weights"] = str(path)
-    recipe = recipe.model_copy(
-        update={"data": recipe.data.model_copy(update=data), "model": recipe.model.model_copy(update=model)}
-    )
-    argument, text = (None, recipe_to_yaml(recipe)) if given.is_complete else (recipe.data.source, None)
-    return _Load(argument, text, recipe.name, tuple(paths), code)
-
-
-def _local(text: str) -> Path | None:
-    """The absolute path of what is a file or folder here."""
-    path = expand_home(text)
-    return path.absolute() if not is_remote(text) and path.exists() else None
-
-
-def _begin(load: _Load, words: list[str], lease: Lease, shell: Shell, ready: Ready, runs_dir: Path, tell: Tell) -> Task:
-    moved = {}
-    for path in dict.fromkeys(load.paths):
-        tell(f"copying {path.name} to {lease.name}")
-        moved[str(path)] = send_data(shell, ready, path)
-    if load.code is not None:
-        moved[str(load.code)] = send_data(shell, ready, load.code, suffix=".py")
-    name = f"{load.name[:40]}-{secrets.token_hex(3)}"
-    folder = f"{ready.root}/jobs/{name}"
-    argument = load.argument
-    if load.recipe is not None:
-        argument = f"{ready.root}/recipes/{name}.yaml"
-        shell.run(f"mkdir -p '{ready.root}/recipes' && cat > '{argument}'", stdin=load.recipe.encode())
-    command = ready.command("train", argument or "", *words, "--runs-dir", "runs")
-    task = Task(
-        name, lease.name, TRAIN, ("train", load.argument or load.name, *words), ready.home, ready.package,
-        time.time(), str(runs_dir.absolute()),
-    )  # fmt: skip
-    env = {MOVED: json.dumps(moved)} if moved else {}
-    ends_s = lease.ends_s - 150 if lease.ends_s else None  # a checkpoint is saved and comes home before the end
-    return tasks.begin(lease, shell, ready, task, command, env=env, cwd=folder, ends_s=ends_s)
 
 
 def _left(lease: Lease, error: BaseException) -> RailcarError:
@@ -283,7 +256,3 @@ def find_machine(name: str, ssh_config: Path | None = None) -> Lease:
         return read_lease(name)
     lease = own_machine(name.removeprefix("ssh:"), ssh_config)
     return read_lease(lease.name) if (lease.folder / "lease.json").exists() else lease
-
-
-def is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()

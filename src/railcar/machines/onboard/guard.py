@@ -4,10 +4,11 @@
     guard.py install CONFIG    let the system run this file, now and after each boot, and end
 
 CONFIG is JSON: `ends_s` (seconds since 1970), `idle_s`, `jobs` (the folder of jobs, see job.py; ~user is a home),
-`power_off` (a command), `log`, `units` (systemd's folder), `systemctl`. It is read anew each time, so that a deadline
-can be moved. In use is a machine while a job runs, or somebody is connected by ssh, or a job has ended whose result
-nobody has taken home: that is waited for until the deadline. Running jobs get SIGTERM and two minutes before the
-machine goes off.
+`power_off` (a command), `log`, `units` (systemd's folder), `systemctl`, `notice` (where the provider says that it takes
+a spot machine away: `ec2`, `gce` or the path of a file; running jobs are then told to save). It is read anew each time,
+so that a deadline can be moved. In use is a machine while a job runs, or somebody is connected by ssh, or a job has
+ended whose result nobody has taken home: that is waited for until the deadline. Running jobs get SIGTERM and two
+minutes before the machine goes off.
 
 The deadline is a time, not a length: after a reboot it is the same. What this file cannot see to (a machine that hangs)
 is for the provider's own end.
@@ -19,11 +20,13 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import job  # pyright: ignore[reportMissingImports]
 
 UNIT = "railcar-guard.service"
+EC2, GCE = "http://169.254.169.254", "http://metadata.google.internal"
 LOOK_EVERY_S = 5.0
 _TEXT = """[Unit]
 Description=railcar: powers this machine off at its deadline, or when nobody uses it
@@ -40,10 +43,17 @@ WantedBy=multi-user.target
 
 
 def run(path):
-    used_s = time.time()
+    used_s, is_noticed = time.time(), False
     while True:
         config = read(path)
         now = time.time()
+        if not is_noticed and is_taken_away(config.get("notice")):
+            is_noticed = True
+            note(config, "the provider takes this machine away")
+            for folder in list_jobs(config):
+                if job.state(folder)["state"] == "running":
+                    job.write(folder, "noticed", "")
+                    job.stop(folder)
         if now >= config["ends_s"]:
             return power_off(config, "its deadline is reached")
         if in_use(config):
@@ -56,10 +66,33 @@ def run(path):
 
 def in_use(config):
     jobs = [job.state(folder) for folder in list_jobs(config)]
-    return (
-        any(one["state"] == "running" or (one["state"] == "ended" and not one["is_taken"]) for one in jobs)
-        or has_session()
+    untaken = ("ended", "lost")
+    return has_session() or any(
+        one["state"] == "running" or (one["state"] in untaken and not one["is_taken"]) for one in jobs
     )
+
+
+def is_taken_away(notice):
+    """Whether the provider has said so: EC2 two minutes before ("Spot Instance interruption notices"), Google thirty
+    seconds before ("Spot VMs: handle preemption")."""
+    if not notice:
+        return False
+    try:
+        if notice == "ec2":
+            token = ask(EC2 + "/latest/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+            ask(EC2 + "/latest/meta-data/spot/instance-action", "GET", {"X-aws-ec2-metadata-token": token})
+            return True
+        if notice == "gce":
+            return ask(GCE + "/computeMetadata/v1/instance/preempted", "GET", {"Metadata-Flavor": "Google"}) == "TRUE"
+    except OSError:
+        return False  # 404: there is nothing to say
+    return os.path.exists(notice)
+
+
+def ask(address, method, headers):
+    request = urllib.request.Request(address, method=method, headers=headers)
+    with urllib.request.urlopen(request, timeout=2) as answer:
+        return answer.read().decode().strip()
 
 
 def list_jobs(config):
