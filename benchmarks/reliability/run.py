@@ -3,7 +3,8 @@
     python -m benchmarks.reliability [--rows 1,2] [--quick] [--seed N] [--json FILE]
 
 Rows 1 and 4 to 8 train in processes of their own that run the command line's `main`; they are forked from this one,
-which has imported TensorFlow and not started it (rows 8 and 8b start `python -m railcar` anew each time). Linux only.
+which has imported TensorFlow and not started it (rows 8 and 8b start `python -m railcar` anew each time). Rows 9 to 16
+are of rented machines, and need root. Linux only.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Row:
 
 
 def build_rows() -> list[Row]:
-    from benchmarks.reliability import bucket, disk, kills, saves
+    from benchmarks.reliability import bucket, disk, kills, machines, saves
 
     return [
         Row("1", "kill -9 in training, resumed: the same bits", kills.measure_weights, 200, 2),
@@ -57,12 +58,20 @@ def build_rows() -> list[Row]:
         Row("7", "best score, patience, history after a resume", kills.measure_memory, 20, 1),
         Row("8", "SIGTERM to a saved checkpoint, 20 s at most", kills.measure_sigterm, 20, 1),
         Row("8b", "the same, with its run in a bucket", bucket.measure_sigterm, 20, 1),
+        Row("9", "client killed around every API call", machines.measure_killed_clients, None, 2),
+        Row("10", "create's answer lost, repeated: one machine", machines.measure_lost_answers, 20, 2),
+        Row("11", "ending fails: never called gone", machines.measure_failing_ends, 20, 2),
+        Row("12", "nobody there: gone by its deadline", machines.measure_deadlines, 20, 2),
+        Row("13", "others' machines touched by a clean-up", machines.measure_foreign_machines, 20, 2),
+        Row("14", "requests that carry an end", machines.measure_ends, 60, 6),
+        Row("15", "another host key: refused, nothing sent", machines.measure_wrong_keys, 20, 2),
+        Row("16", "planted secrets on a machine or in a log", machines.measure_secrets, 20, 2),
     ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", default="1,2,3,4,5,6,7,8,8b", help="which rows, such as 1,4")
+    parser.add_argument("--rows", default="1,2,3,4,5,6,7,8,8b,9,10,11,12,13,14,15,16", help="which rows, such as 1,4")
     parser.add_argument("--quick", action="store_true", help="a few trials of each")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places")
     parser.add_argument("--json", type=Path, help="also write the results into this file")

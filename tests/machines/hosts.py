@@ -26,8 +26,8 @@ def say_nothing(text: str) -> None:
 
 @contextmanager
 def machine(provider: FakeProvider, name: str = "one", spec: MachineSpec = QUIET) -> Iterator[tuple[Lease, Shell]]:
-    """One that answers; its connection is closed afterwards."""
-    lease = rent(new_lease(name, "fake", spec), provider, say_nothing)
+    """One that answers and stays; its connection is closed afterwards."""
+    lease = rent(new_lease(name, "fake", spec).change(is_kept=True), provider, say_nothing)
     lease, shell = wait_for(lease, provider)
     try:
         yield lease, shell

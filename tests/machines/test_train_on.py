@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from railcar.machines.lease import list_leases
 from railcar.runs.index import find_run, list_runs
 from railcar.runs.run_dir import RunDir
 from tests.machines.hosts import machine
+from tests.servers import free_port
 
 # Which kernels are fastest is measured on each machine anew; these give the same bits everywhere.
 SAME = ("--set", "training.kernels=own", "--set", "training.precision=float32")
@@ -199,6 +201,38 @@ def test_nothing_is_rented_that_nobody_agreed_to(network):
     assert not (network.folder / "calls").exists()
 
 
+def test_after_a_reboot_of_ones_own_machine_the_training_goes_on_there(network, place):
+    words = ["train", "--set", "training.steps=160", "--set", "training.checkpoint_every=20", *SAME]
+    words += ["--set", "training.validate_every=20"]
+    with machine(network) as (lease, _):
+        client = subprocess.Popen(
+            [sys.executable, "-m", "railcar", *words, "--on", lease.name, "--python", sys.executable],
+            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        assert client.stderr
+        lines: list[str] = []
+        for line in client.stderr:
+            if "val loss" in line and not any("val loss" in one for one in lines):
+                network.reboot(lease.name)
+            lines.append(line)
+        client.stderr.close()
+        text = "".join(lines)
+        assert client.wait() == 0, text
+        assert "its process is gone" in text and "Traceback" not in text
+        [run] = list_runs(place / "runs")
+        assert (run.state, run.step) == ("finished", 160)
+
+
+def test_a_run_that_was_stopped_here_goes_on_there(network, place):
+    begun = json.loads(railcar("train", *SHORT, "--set", "training.optimizer.schedule=constant", "--json").stdout)
+    run = RunDir(begun["path"])
+    run.write_manifest({**run.read_manifest(), "state": "interrupted"})
+    done = train_away(f"--resume={run.name}", "--json")
+    assert json.loads(done.stdout)["path"] == str(run.path)
+    assert run.state() == "finished"
+    assert_nothing_is_left(network)
+
+
 @pytest.mark.parametrize("after_s", [4.0, 0.0], ids=["with a notice", "at once"])
 def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(network, place, after_s):
     """With a notice no step is made twice; without one, those since the last checkpoint that came home."""
@@ -240,7 +274,8 @@ def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(netwo
     [
         (("--on", "fak"), "there is no machine fak"),
         (("--detach",), "--detach is for a training on a machine"),
-        (("--on", "fake", "--resume"), "--on begins a new training"),
+        (("--on", "fake", "--resume"), "there are no runs yet"),
+        (("--on", "fake", "--folds", "3"), "--on is for one training"),
         (("--on", "ssh:-oProxyCommand=x"), "is no host"),
     ],
 )
@@ -269,3 +304,42 @@ def test_a_script_runs_on_a_copy_of_the_folder_and_its_status_is_passed_on(netwo
 
         told = railcar("machine", "doctor", lease.name, check=False)
         assert told.stdout.count("ok ") >= 5, told.stdout
+
+
+def test_a_port_of_the_machine_is_reached_through_a_tunnel(network, place):
+    (place / "page").mkdir()
+    (place / "page" / "words.txt").write_text("from there")
+    port = free_port()
+    with machine(network) as (lease, shell):
+        server = (
+            f"(cd {place}/page && exec python3 -m http.server --bind 127.0.0.1 {port + 1}) </dev/null >/dev/null 2>&1 &"
+        )
+        shell.run(server)
+        words = [sys.executable, "-m", "railcar", "machine", "ssh", lease.name, "--tunnel", f"{port}:{port + 1}"]
+        tunnel = subprocess.Popen(words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        assert tunnel.stderr
+        try:
+            assert f"http://127.0.0.1:{port}" in tunnel.stderr.readline()
+            assert fetch(f"http://127.0.0.1:{port}/words.txt") == "from there"
+        finally:
+            tunnel.send_signal(signal.SIGINT)
+            assert tunnel.wait(20) == 130
+            tunnel.stderr.close()
+
+
+def fetch(address: str) -> str:
+    until = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return answer.read().decode()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
+def test_the_users_own_command_gets_the_notice(network, place, monkeypatch):
+    monkeypatch.setenv("RAILCAR_NOTIFY", f"sh -c 'echo \"$0|$1\" >> {place}/notices'")
+    run = RunDir(json.loads(train_away(*SHORT, "--json").stdout)["path"])
+    assert (place / "notices").read_text().startswith(f"railcar: {run.name}|finished on mnist-sample-")

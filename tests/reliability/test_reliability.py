@@ -24,7 +24,7 @@ def results(project: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return {row["row"]: row for row in json.loads(path.read_text())}
 
 
-@pytest.mark.parametrize("number", [*"12345678", "8b"])
+@pytest.mark.parametrize("number", [*"12345678", "8b", *map(str, range(9, 17))])
 def test_every_trial_of_a_row_passes(results: dict[str, dict[str, Any]], number: str):
     row = results[number]
     assert row["passed"] == row["trials"] > 0, row["failures"]

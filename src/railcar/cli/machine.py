@@ -97,13 +97,31 @@ def list_command(everywhere: bool, yes: bool, console: Console) -> None:
 
 @command.command("ssh")
 @_machine
+@click.option(
+    "--tunnel",
+    metavar="PORT[:THERE]",
+    help="No terminal: make a port of the machine's reachable here, on 127.0.0.1, until Ctrl-C.",
+)
 @_ssh_config
 @common_options()
-def ssh_command(machine: str, ssh_config: Path | None, console: Console) -> int:
-    """A terminal on the machine."""
+def ssh_command(machine: str, tunnel: str | None, ssh_config: Path | None, console: Console) -> int:
+    """A terminal on the machine, or a tunnel to one of its ports."""
     from railcar.workflows.on_machine import find_machine
 
-    return find_machine(machine, ssh_config).shell().open_terminal()
+    shell = find_machine(machine, ssh_config).shell()
+    if tunnel is None:
+        return shell.open_terminal()
+    here, _, there = tunnel.partition(":")
+    ports = [int(one) if one.isdigit() and 0 < int(one) < 65536 else None for one in (here, there or here)]
+    if ports[0] is None or ports[1] is None:
+        raise UsageError(f"--tunnel: {tunnel!r} is no port", hint="write --tunnel 6006, or --tunnel 8080:6006")
+    console.note(f"http://127.0.0.1:{ports[0]} is port {ports[1]} of {machine}; Ctrl-C ends it")
+    with shell.forward(ports[0], ports[1]) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
 
 
 @command.command("run", context_settings={"ignore_unknown_options": True})
@@ -302,6 +320,10 @@ def show_away(away: Away, console: Console) -> int:
         where = away.machine
         console.result(f"it goes on, on {where}\nnext  railcar machine logs {where}  ·  railcar machine stop {where}")
         return 0
+    from railcar.cli.notice import give_notice
+
+    state = "finished" if away.status == 0 else f"ended with status {away.status}"
+    give_notice(f"railcar: {away.run.name if away.run else away.task.name}", f"{state} on {away.machine}")
     text = away.result
     if away.run is not None:
         text = text.replace(f"runs/{away.run.name}", str(away.run.path))

@@ -90,9 +90,9 @@ def command(
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data
     if rental is not None:
-        if not is_new or dry_run or find_lr or folds or workers > 1:
-            raise UsageError("--on begins a new training", hint="leave the other options out")
-        return _train_away(given, rental, time_s, runs_dir, console)
+        if from_run is not None or dry_run or find_lr or folds or workers > 1 or (resume is not None and time_s):
+            raise UsageError("--on is for one training, new or stopped", hint="leave the other options out")
+        return _train_away(given, resume, rental, time_s, runs_dir, console)
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
     if time_s is not None and (dry_run or find_lr):
         raise UsageError("--time is for a training", hint="leave it out with --dry-run and --find-lr")
@@ -127,22 +127,33 @@ def command(
     return None
 
 
-def _train_away(given: Any, asked: dict[str, Any], time_s: float | None, runs_dir: Path | str, console: Console) -> int:
-    """On another machine; the status is that of the training there."""
+def _train_away(
+    given: Any,
+    resume: str | None,
+    asked: dict[str, Any],
+    time_s: float | None,
+    runs_dir: Path | str,
+    console: Console,
+) -> int:
+    """On another machine, a new training or one that goes on; the status is that of the training there."""
     from railcar.cli.machine import show_away
     from railcar.cli.rental import make_rental
+    from railcar.recipe.load import load_recipe
+    from railcar.runs.index import find_run
     from railcar.workflows.inputs import to_words
     from railcar.workflows.on_machine import train_on
-    from railcar.workflows.packing import pack
+    from railcar.workflows.packing import pack, pack_run
 
     if not isinstance(runs_dir, Path):
         raise UsageError(f"--runs-dir: {runs_dir} is in a bucket", hint="with --on runs come home to a folder")
-    words = [] if given.is_complete else ["--name", given.recipe.name, *to_words(given.overrides)]
-    if time_s is not None:
-        words += ["--time", f"{time_s:g}s"]
-    words += ["--json"] if console.json else []
-    rental = make_rental(asked, given.recipe)
-    away = train_on(rental, pack(given), words, runs_dir, console.note, console.pass_on)
+    words = ["--json"] if console.json else []
+    if resume is not None:
+        load, recipe = pack_run(run := find_run(resume or None, runs_dir)), load_recipe(run.recipe_path)
+    else:
+        load, recipe = pack(given), given.recipe
+        words += [] if given.is_complete else ["--name", recipe.name, *to_words(given.overrides)]
+        words += ["--time", f"{time_s:g}s"] if time_s is not None else []
+    away = train_on(make_rental(asked, recipe), load, words, runs_dir, console.note, console.pass_on)
     return show_away(away, console)
 
 

@@ -105,7 +105,16 @@ def wire(host):
         ["-n", name, "link", "set", "eth0", "up"],
         ["-n", name, "link", "set", "lo", "up"],
     ):
-        subprocess.run(["ip"] + words, check=True)
+        insist(["ip"] + words)
+
+
+def insist(words):
+    """What is left of the host before a reboot goes in the kernel's own time."""
+    for _ in range(40):
+        if subprocess.run(words).returncode == 0:
+            return
+        time.sleep(0.05)
+    raise RuntimeError("failed: " + " ".join(words))
 
 
 def unwire(host):

@@ -19,6 +19,10 @@ LOST_S = 600.0
 _AGAIN_AFTER_S = (0.5, 1, 2, 5, 10)
 
 
+class JobLost(MachineError):
+    """The machine is there, and the job's process is not."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A job by its name; `home` and `package` are absolute paths there."""
@@ -100,7 +104,7 @@ class Job:
             if found["state"] == "ended" and found["log_bytes"] <= position:
                 return int(found["status"])
             if found["state"] in ("lost", "waiting"):
-                raise MachineError(
+                raise JobLost(
                     f"{self.name}: its process is gone: {shell.address.host} was rebooted, or ran out of memory",
                     hint="what was trained until its last checkpoint can be fetched: railcar machine pull",
                 )

@@ -151,9 +151,10 @@ class Shell:
         return subprocess.run([*words, self.target], check=False).returncode
 
     def forward(self, local_port: int, remote_port: int) -> subprocess.Popen[bytes]:
-        """A tunnel from 127.0.0.1:`local_port` to `remote_port` there, until the process is ended."""
+        """A tunnel from 127.0.0.1:`local_port` to `remote_port` of the machine's own 127.0.0.1, until the process is
+        ended. It ends by itself when the port here is taken, or the connection is lost."""
         words = self.ssh_command()
-        own = ["-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-N"]
+        own = ["-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-N"]  # the first one of an option counts
         tunnel = ["-L", f"127.0.0.1:{local_port}:127.0.0.1:{remote_port}"]
         return subprocess.Popen([words[0], *own, *words[1:], *tunnel, self.target], stdin=subprocess.DEVNULL)
 

@@ -19,6 +19,7 @@ from railcar.machines import tasks
 from railcar.machines.base import MachineSpec, Provider
 from railcar.machines.bootstrap import Ready, Wishes, prepare
 from railcar.machines.guarding import is_guarded
+from railcar.machines.jobs import JobLost
 from railcar.machines.lease import OWN, Lease, new_lease, own_machine, read_lease
 from railcar.machines.providers import PROVIDERS, find_provider
 from railcar.machines.renting import describe_offer, give_back, hours_of, most_usd, rent, wait_for
@@ -79,9 +80,11 @@ def train_on(
     for n_again in range(_MOST_AGAIN + 1):
         lease, provider = open_machine(rental, load.name, tell, is_agreed=n_again > 0)
         away = _train_once(rental, load, words, lease, provider, runs_dir, tell, show)
-        if not away.is_taken or away.run is None or provider is None or n_again == _MOST_AGAIN:
+        if not away.is_taken or away.run is None or n_again == _MOST_AGAIN:
             return away
-        tell(f"{lease.name} was taken away; {away.run.name} goes on, on another machine")
+        told = "was taken away" if provider else "lost its process"
+        where = "on another machine" if provider else "where it was"
+        tell(f"{lease.name} {told}; {away.run.name} goes on, {where}")
         load, words = pack_run(away.run), [word for word in words if word == "--json"]
     raise AssertionError("the last turn returns")
 
@@ -197,6 +200,9 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
         status = tasks.follow(task, shell, show, tell=tell, is_gone=gone, pull_every_s=every_s)
         runs, is_taken = tasks.bring_home(task, shell), tasks.was_noticed(task, shell)
         result = tasks.read_result(task, shell)
+    except JobLost as error:
+        tell(error.what)
+        status, runs, is_taken, result = 143, tasks.bring_home(task, shell), True, ""
     except (MachineGone, MachineUnreachable):
         # What came home before is what there is.
         if not _is_gone(lease, provider):
