@@ -1,4 +1,4 @@
-"""`railcar recipe`: list, show, check, schema. Thin: the work is done in `railcar.recipe`."""
+"""`railcar recipe`: list, show, check, export, schema. Thin: the work is done in `railcar.recipe`."""
 
 from __future__ import annotations
 
@@ -113,6 +113,27 @@ def _faults_as_json(error: Any) -> list[dict[str, str]]:
     if not error.faults:
         return [{"where": "", "key": "", "what": error.what, "hint": error.hint}]
     return [{"where": fault.where, "key": fault.key, "what": fault.what, "hint": fault.hint} for fault in error.faults]
+
+
+@command.command()
+@recipe_argument
+@set_option
+@click.option("--to", type=click.Choice(["skypilot"]), default="skypilot", show_default=True, help="Whose task.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="A folder for all that the task needs; NAME-skypilot when absent.",
+)
+@common_options()
+def export(recipe: str, overrides: tuple[str, ...], to: str, output: Path | None, console: Console) -> None:
+    """Write a recipe as a task of SkyPilot's: other clouds, Kubernetes, Slurm, several machines."""
+    from railcar.recipe.load import load_recipe
+    from railcar.workflows.export_recipe import export_to_skypilot
+
+    folder = output or Path(f"{load_recipe(recipe, overrides).name}-{to}")
+    path = export_to_skypilot(recipe, overrides, folder)
+    console.result(f"{path}\nnext  sky launch {path}")
 
 
 @command.command()

@@ -309,6 +309,8 @@ class Machine(Node):
     """A GPU and how many: `T4:1`; none when absent."""
     machine_type: str | None = None
     """The provider's own name of a machine type, in place of what would be chosen."""
+    nodes: Count = 1
+    """Machines that train together. `--on` rents one; for several, `railcar recipe export --to skypilot`."""
     image: str = "auto"
     """The provider's own name of an image; `auto`: one with Python and, for GPUs, the driver."""
     region: str | tuple[str, ...] | None = None
