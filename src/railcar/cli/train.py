@@ -10,6 +10,7 @@ import click
 from railcar.cli.console import Console
 from railcar.cli.options import Duration, common_options, recipe_options, runs_dir_option
 from railcar.cli.rental import rental_options
+from railcar.cli.text import format_duration, format_table
 from railcar.errors import UsageError
 from railcar.registry import MODELS
 
@@ -50,6 +51,11 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     help="Train N times, each tested on a part that the others learn from; tell the mean and its error.",
 )
 @click.option("--dry-run", is_flag=True, help="Read the data, show all choices and the full recipe, and end.")
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Time some steps, say what a GPU would take and cost, and whether it pays; and end.",
+)
 @click.option("--find-lr", is_flag=True, help="Try learning rates in a short training, say which to take, and end.")
 @click.option(
     "--workers",
@@ -71,6 +77,7 @@ def command(
     time_s: float | None,
     folds: int | None,
     dry_run: bool,
+    estimate: bool,
     find_lr: bool,
     workers: int,
     rental: dict[str, Any] | None,
@@ -90,19 +97,30 @@ def command(
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data
     if rental is not None:
-        if from_run is not None or dry_run or find_lr or folds or workers > 1 or (resume is not None and time_s):
+        if (
+            from_run is not None
+            or dry_run
+            or estimate
+            or find_lr
+            or folds
+            or workers > 1
+            or (resume is not None and time_s)
+        ):
             raise UsageError("--on is for one training, new or stopped", hint="leave the other options out")
         return _train_away(given, resume, rental, time_s, runs_dir, console)
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
-    if time_s is not None and (dry_run or find_lr):
-        raise UsageError("--time is for a training", hint="leave it out with --dry-run and --find-lr")
+    if time_s is not None and (dry_run or estimate or find_lr):
+        raise UsageError("--time is for a training", hint="leave it out with --dry-run, --estimate and --find-lr")
     if folds is not None:
-        if not is_new or dry_run or find_lr or workers > 1:
+        if not is_new or dry_run or estimate or find_lr or workers > 1:
             raise UsageError("--folds begins new trainings, one after the other", hint="leave the other options out")
         _show_folds(data, folds, with_name(overrides, name), time_s, runs_dir, look, console)
         return None
     if dry_run:
         _show_plan(given, is_new, look, console)
+        return None
+    if estimate:
+        _show_estimate(given, is_new, look, console)
         return None
     if find_lr:
         _find_rate(given, is_new, runs_dir, look, console)
@@ -198,6 +216,33 @@ def _show_plan(given: Any, is_new: bool, look: dict[str, Any], console: Console)
     from railcar.workflows.plan import plan
 
     console.result(plan(given, **look).rstrip())
+
+
+def _show_estimate(given: Any, is_new: bool, look: dict[str, Any], console: Console) -> None:
+    if not is_new:
+        raise UsageError("--estimate is of a new training", hint="leave --resume and --from out")
+    from railcar.workflows.estimate import estimate
+
+    found = estimate(given, **look)
+    if console.json:
+        console.json_result({**found.to_dict(), "verdict": found.verdict()})
+        return
+    setup = " to ".join(f"{seconds / 60:.0f}" for seconds in found.setup_s)
+    rows = [["where", "machine", "training", "cost, with set-up"]]
+    rows.append(["here", "this computer", format_duration(found.here_s), "-"])
+    for one in found.gpus:
+        times = " to ".join(format_duration(seconds) for seconds in one.training_s)
+        rows.append(
+            [one.gpu, f"{one.provider} {one.machine_type}", times, " to ".join(f"${usd:.2f}" for usd in one.usd)]
+        )
+    arithmetic = f"{found.flop / 1e9:.3g} GFLOP a step" if found.flop else "its arithmetic could not be counted"
+    console.result(
+        f"{found.n_steps:,} steps of {found.step_s * 1000:.3g} ms here; {arithmetic}\n\n"
+        f"{format_table(rows, right_from=99)}\n\n"
+        f"Here it was timed. On a GPU it is a range, from what networks reach of its peak at best and at worst;\n"
+        f"setting a machine up takes {setup} minutes more. Prices of {found.date}.\n"
+        f"{found.verdict()}"
+    )
 
 
 def _find_rate(given: Any, is_new: bool, runs_dir: Path | str, look: dict[str, Any], console: Console) -> None:

@@ -45,7 +45,7 @@ def fit_into_time(given: Input, dataset: Dataset, job: Job, budget: Budget, repo
     """`given` with the number of steps that fit, and why so many. `job` is that of `given`; its network is spoilt.
     Raises `UsageError` when not even one step fits."""
     with reporter.working("timing some steps"):
-        step_s = _time_steps(job, budget)
+        step_s = time_steps(job, budget)
     example_s = step_s / job.recipe.training.batch_size * _SHARE_OF_MEASURING
     sizes = {name: len(split) for name, split in dataset.splits.items() if name != "train"}
     end_s = _END_S + sum(sizes.values()) * example_s
@@ -85,7 +85,7 @@ def _with_steps(given: Input, n_steps: int) -> Input:
     return replace(given, recipe=given.recipe.model_copy(update={"training": changed}))
 
 
-def _time_steps(job: Job, budget: Budget) -> float:
+def time_steps(job: Job, budget: Budget) -> float:
     """Seconds of a step, when all is compiled: the best of the calls that a hundredth of the time, or a second, has
     room for."""
     from railcar.workflows.parts import build_schedule, build_trial
