@@ -47,6 +47,47 @@ def test_a_python_that_is_not_there_is_told(network):
         prepare(shell, Wishes(python="/no/python"), say_nothing)
 
 
+NVIDIA_SMI = """#!/bin/sh
+case "$*" in
+    *query-gpu=driver_version*) echo {driver} ;;
+    *query-gpu=name,memory.total,driver_version*) echo "Tesla T4, 15360 MiB, {driver}" ;;
+    *query-gpu=name*) echo "Tesla T4" ;;
+esac
+"""
+
+
+def pretend_gpu(shell, driver: str) -> None:
+    """A driver that says so; there is no GPU behind it."""
+    shell.run(
+        "mkdir -p ~/bin && cat > ~/bin/nvidia-smi && chmod +x ~/bin/nvidia-smi",
+        stdin=NVIDIA_SMI.format(driver=driver).encode(),
+    )
+    shell.run("echo 'PATH=$HOME/bin:$PATH' > ~/.bashrc")
+
+
+def test_a_driver_that_is_too_old_is_told_before_anything_is_installed(network):
+    if not network.network:
+        pytest.skip("needs a login shell that reads ~/.bashrc: root and iproute2")
+    with machine(network) as (_, shell):
+        pretend_gpu(shell, "470.82.01")
+        with pytest.raises(MachineError, match=r"driver 470\.82\.01 is too old for TensorFlow, which needs 525"):
+            prepare(shell, Wishes(), say_nothing)
+        assert not shell.read("ls -d ~/.railcar/environments/* ~/.railcar/packages/* 2>/dev/null || true")
+
+
+def test_a_gpu_on_which_nothing_runs_is_told_by_what_is_missing(network):
+    """The driver sees one, and TensorFlow does not: on this computer because it was built without CUDA."""
+    if not network.network:
+        pytest.skip("needs a login shell that reads ~/.bashrc: root and iproute2")
+    with machine(network) as (_, shell):
+        pretend_gpu(shell, "580.95.05")
+        with pytest.raises(MachineError, match="built without CUDA") as caught:
+            make_ready(shell)
+        assert "tensorflow[and-cuda]" in caught.value.hint
+        with pytest.raises(MachineError, match="2 GPUs were asked for, and the driver sees 1"):
+            prepare(shell, Wishes(n_gpus=2, python=sys.executable), say_nothing)
+
+
 def test_a_folder_without_wheels_is_refused(network, tmp_path):
     with machine(network) as (_, shell), pytest.raises(UsageError, match="no wheels are in there"):
         prepare(shell, Wishes(wheelhouse=tmp_path), say_nothing)

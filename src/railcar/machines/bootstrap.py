@@ -26,6 +26,8 @@ from railcar.machines.wheel import Wheel, build_wheel, list_requirements, read_c
 
 ROOT = ".railcar"
 Tell = Callable[[str], None]
+# CUDA 12 starts on no older driver: docs.nvidia.com, "CUDA Compatibility", minor version compatibility.
+LEAST_DRIVER = 525
 # The versions of Python that TensorFlow 2.21 has wheels for, the best first.
 _PYTHONS = ("python3.12", "python3.11", "python3.13", "python3")
 _PROBE = r"""
@@ -111,6 +113,7 @@ def prepare(shell: Shell, wishes: Wishes, tell: Tell) -> Ready:
         raise MachineError(
             f"{host}: there is no {wanted}", hint="install it there, or name one that is there with --python PATH"
         )
+    _check_driver(host, found)
     package = f"{found.home}/{ROOT}/packages/{wheel.sha256[:16]}"
     if not found.has_package:
         tell(f"copying railcar to {host} ({len(wheel.content) / 1e6:.1f} MB)")
@@ -121,9 +124,19 @@ def prepare(shell: Shell, wishes: Wishes, tell: Tell) -> Ready:
         python = found.pythons[0][1]
         _check_environment(shell, python, package)
     ready = Ready(found.home, python, package, found.n_gpus)
-    if wishes.n_gpus:
-        prove_gpus(shell, ready, wishes.n_gpus, tell)
+    if n_gpus := wishes.n_gpus or found.n_gpus:
+        prove_gpus(shell, ready, n_gpus, tell)
     return ready
+
+
+def _check_driver(host: str, found: Found) -> None:
+    """Before gigabytes are installed: a driver that TensorFlow's CUDA does not start on."""
+    major = (found.driver or "").partition(".")[0]
+    if major.isdigit() and int(major) < LEAST_DRIVER:
+        raise MachineError(
+            f"{host}: its NVIDIA driver {found.driver} is too old for TensorFlow, which needs {LEAST_DRIVER}",
+            hint="update the driver there, or take a newer image",
+        )
 
 
 def probe(shell: Shell, wheel: Wheel, wishes: Wishes) -> Found:
@@ -241,9 +254,18 @@ def _check_environment(shell: Shell, python: str, package: str) -> None:
 
 
 def prove_gpus(shell: Shell, ready: Ready, n_gpus: int, tell: Tell) -> dict[str, Any]:
-    """Compute on each of the GPUs. Raises `MachineError` with what is missing."""
+    """Compute on each of the GPUs, once for each boot and environment. Raises `MachineError` with what is missing."""
     program = f"{ready.package}/railcar/machines/onboard/gpu_proof.py"
-    told = shell.run(quote(ready.python, program, str(n_gpus)), timeout_s=300).stdout.decode().strip()
+    mark = hashlib.sha256(f"{ready.python}/{n_gpus}".encode()).hexdigest()[:16]
+    kept = f'"{ready.root}/proof-{mark}-$(cat /proc/sys/kernel/random/boot_id)"'
+    prove = quote(ready.python, program, str(n_gpus))
+    script = (
+        f"test -s {kept} && exit 0; {prove} > {kept}.new; tail -n 1 {kept}.new; "
+        f"grep -q 'is_proved.: true' {kept}.new && mv {kept}.new {kept}; exit 0"
+    )
+    told = shell.run(script, timeout_s=300).stdout.decode().strip()
+    if not told:
+        return {}
     found = json.loads(told.splitlines()[-1])
     if not found["is_proved"]:
         raise MachineError(f"{shell.address.host}: {found['what']}", hint=found["hint"])
