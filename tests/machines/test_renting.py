@@ -204,6 +204,15 @@ def test_a_client_killed_around_any_call_leaves_nothing_that_is_not_found(
     assert list_machines(everywhere=True)[0] == []
 
 
+def test_what_another_railcar_is_making_is_not_ended_meanwhile(network):
+    lease = rent(new_lease("one", "fake", MachineSpec()), network, say_nothing)
+    with lease.hold(), pytest.raises(MachineError, match="making or ending it right now"):
+        down(lease, say_nothing)
+    assert network.list("tester")
+    down(lease, say_nothing)
+    assert not network.list("tester")
+
+
 def test_the_folder_of_leases_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("RAILCAR_MACHINES", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -381,15 +382,11 @@ def _translate(error: Any, offer: Offer | None) -> MachineError:
 
 def _named_zones(told: str, zone: str) -> tuple[str, ...]:
     """Zones that the error itself says have some: "... by not specifying ... or choosing us-east-1b, us-east-1c."."""
-    import re
-
     region = region_of(zone)
     return tuple(dict.fromkeys(one for one in re.findall(rf"\b{re.escape(region)}[a-z]\b", told) if one != zone))
 
 
 def quota_of(machine_type: str, *, spot: bool) -> str:
     """The name and code of the quota that counts for a type."""
-    for starts, on_demand, on_spot in _QUOTAS:
-        if machine_type.startswith(starts):
-            return on_spot if spot else on_demand
-    raise AssertionError("the last row fits all")
+    _, on_demand, on_spot = next(row for row in _QUOTAS if machine_type.startswith(row[0]))  # the last one fits all
+    return on_spot if spot else on_demand

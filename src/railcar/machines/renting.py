@@ -84,14 +84,12 @@ def _create(lease: Lease, provider: Provider, offer: Offer, allowed: str, public
         host_key, lease = _draw_host_key(lease)
     token = lease.token_for(offer)
     request = Request(lease.name, token, lease.owner, public_key, allowed, script, ends_in_s, lease.spec, host_key)
-    for n_tries in range(1, _N_TRIES + 1):
+    for n_tries in range(1, _N_TRIES):
         try:
             return provider.create(offer, request), lease
         except MachineUnreachable:
-            if n_tries == _N_TRIES:
-                raise
             time.sleep(0.5 * n_tries)
-    raise AssertionError("unreachable")
+    return provider.create(offer, request), lease
 
 
 def _draw_host_key(lease: Lease) -> tuple[str, Lease]:
@@ -150,7 +148,8 @@ def wait_for(lease: Lease, provider: Provider, *, within_s: float = READY_WITHIN
     """The machine when it answers to ssh. Raises `MachineError` when that takes too long, or it is gone before."""
     until = time.monotonic() + within_s
     last: MachineError | None = None
-    for pause_s in _pauses():
+    pauses = _pauses()
+    while True:
         machine = _find(lease, provider, until)
         if machine is None or machine.state in ("stopping", "stopped", "gone"):
             raise MachineError(f"{lease.name}: went off before it was ready", hint="try again, or another zone")
@@ -168,8 +167,7 @@ def wait_for(lease: Lease, provider: Provider, *, within_s: float = READY_WITHIN
                 f"{lease.name}: did not answer within {within_s / 60:.0f} minutes{told}",
                 hint="see its console where it was rented, or try another image",
             )
-        time.sleep(pause_s)
-    raise AssertionError("unreachable")
+        time.sleep(next(pauses))
 
 
 def _greet(lease: Lease, provider: Provider) -> tuple[Lease, Shell]:

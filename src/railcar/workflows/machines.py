@@ -63,10 +63,10 @@ def down(lease: Lease, tell: Tell, *, force: bool = False) -> None:
     """Give a machine back. Raises `MachineError` when something there has not come home, unless `force`."""
     if lease.state == OWN:
         raise UsageError(f"{lease.name}: is your own machine; nothing is rented", hint="nothing needs to be done")
-    if not force:
-        _check_nothing_is_lost(lease, tell)
-    lease.shell().close() if lease.machine and lease.machine.address else None
-    give_back(lease, find_provider(lease.provider, lease), tell)
+    with lease.hold():  # what is being made could be made after it was ended
+        if not force:
+            _check_nothing_is_lost(lease, tell)
+        give_back(lease, find_provider(lease.provider, lease), tell)
 
 
 def _check_nothing_is_lost(lease: Lease, tell: Tell) -> None:
