@@ -236,7 +236,7 @@ def test_a_run_that_was_stopped_here_goes_on_there(network, place):
 @pytest.mark.parametrize("after_s", [4.0, 0.0], ids=["with a notice", "at once"])
 def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(network, place, after_s):
     """With a notice no step is made twice; without one, those since the last checkpoint that came home."""
-    steps = ("--set", "training.steps=240", "--set", "training.checkpoint_every=20", *SAME)
+    steps = ("--set", "training.steps=160", "--set", "training.checkpoint_every=20", *SAME)
     words = ["train", *steps, "--set", "training.validate_every=20", "--set", "training.log_every=5"]
     away = ["--on", "fake", "--spot", "--yes", "--python", sys.executable]
     client = subprocess.Popen(
@@ -262,7 +262,7 @@ def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(netwo
 
     [run] = [RunDir(one.path) for one in list_runs(place / "runs")]
     assert run.state() == "finished"
-    assert [row["step"] for row in run.read_metrics() if "val_loss" in row] == list(range(20, 241, 20))
+    assert [row["step"] for row in run.read_metrics() if "val_loss" in row] == list(range(20, 161, 20))
     local = RunDir(json.loads(railcar(*words, "--json").stdout)["path"])
     for one, other in zip(weights_of(run), weights_of(local), strict=True):
         np.testing.assert_array_equal(one, other)

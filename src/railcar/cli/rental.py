@@ -71,11 +71,6 @@ def make_rental(given: dict[str, Any], recipe: Any) -> Any:
     from railcar.workflows.on_machine import Rental
 
     node = recipe.machine
-    if node.nodes > 1:
-        raise UsageError(
-            f"machine.nodes: {node.nodes}: --on rents one machine",
-            hint="for several: railcar recipe export RECIPE --to skypilot; or TF_CONFIG on machines of your own",
-        )
     regions = given.get("region") or ((node.region,) if isinstance(node.region, str) else node.region or ())
     spec = MachineSpec(
         gpu=given.get("gpu", node.gpu),
@@ -97,6 +92,7 @@ def make_rental(given: dict[str, Any], recipe: Any) -> Any:
         python=given.get("python", node.python),
         wheelhouse=given.get("wheelhouse"),
         ssh_config=Path(node.ssh_config).expanduser() if node.ssh_config else None,
+        nodes=node.nodes,
     )
 
 

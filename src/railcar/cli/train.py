@@ -159,6 +159,7 @@ def _train_away(
     from railcar.recipe.load import load_recipe
     from railcar.runs.index import find_run
     from railcar.workflows.inputs import to_words
+    from railcar.workflows.nodes import train_on_nodes
     from railcar.workflows.on_machine import train_on
     from railcar.workflows.packing import pack, pack_run
 
@@ -171,7 +172,9 @@ def _train_away(
         load, recipe = pack(given), given.recipe
         words += [] if given.is_complete else ["--name", recipe.name, *to_words(given.overrides)]
         words += ["--time", f"{time_s:g}s"] if time_s is not None else []
-    away = train_on(make_rental(asked, recipe), load, words, runs_dir, console.note, console.pass_on)
+    rental = make_rental(asked, recipe)
+    train = train_on_nodes if rental.nodes > 1 else train_on
+    away = train(rental, load, words, runs_dir, console.note, console.pass_on)
     return show_away(away, console)
 
 

@@ -149,6 +149,10 @@ class Provider(Protocol):
         """Let `allowed` (a CIDR) reach port 22 of the machine, and nobody else."""
         ...
 
+    def join(self, name: str, owner: str, addresses: Sequence[str]) -> None:
+        """Let others of the same training, by their addresses inside the provider's network, reach all its ports."""
+        ...
+
     def own_address(self) -> str:
         """This computer's address as the provider's network sees it, as a CIDR. `Unreachable` when it cannot be
         told."""

@@ -139,10 +139,23 @@ class Ec2Provider:
             client = self._client(region)
             for group in self._groups(region, owner, name):
                 rule = _ssh_rule(allowed)
-                others = [one for one in group["IpPermissions"] if _cidrs(one) != [allowed]]
+                ssh = [one for one in group["IpPermissions"] if one.get("FromPort") == 22]
+                others = [one for one in ssh if _cidrs(one) != [allowed]]
                 if others:
                     client.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=others)
                 with _ignoring("InvalidPermission.Duplicate"):
+                    client.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[rule])
+
+        self._everywhere(let_in)
+
+    def join(self, name: str, owner: str, addresses: Sequence[str]) -> None:
+        ranges = [{"CidrIp": f"{address}/32"} for address in addresses]
+        rule = {"IpProtocol": "tcp", "FromPort": 1024, "ToPort": 65535, "IpRanges": ranges}
+
+        def let_in(region: str) -> None:
+            for group in self._groups(region, owner, name):
+                with _ignoring("InvalidPermission.Duplicate"):
+                    client = self._client(region)
                     client.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[rule])
 
         self._everywhere(let_in)

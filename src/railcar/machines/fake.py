@@ -99,6 +99,9 @@ class FakeProvider:
                     path = self.folder / "hosts" / host["id"] / "host.json"
                     write_atomic(path, json.dumps({**host, "allowed": allowed}).encode())
 
+    def join(self, name: str, owner: str, addresses: Sequence[str]) -> None:
+        """All hosts of a cloud are on one bridge."""
+
     def own_address(self) -> str:
         return "198.18.0.0/15" if self.network else "127.0.0.1/32"
 

@@ -310,7 +310,7 @@ class Machine(Node):
     machine_type: str | None = None
     """The provider's own name of a machine type, in place of what would be chosen."""
     nodes: Count = 1
-    """Machines that train together. `--on` rents one; for several, `railcar recipe export --to skypilot`."""
+    """Machines that train together, each with its share of every batch."""
     image: str = "auto"
     """The provider's own name of an image; `auto`: one with Python and, for GPUs, the driver."""
     region: str | tuple[str, ...] | None = None

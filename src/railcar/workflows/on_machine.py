@@ -31,7 +31,7 @@ from railcar.workflows.packing import Load, pack_run, send_and_begin
 Tell = Callable[[str], None]
 _GUARD_WITHIN_S = 90.0
 # So many machines are taken away before somebody is asked.
-_MOST_AGAIN = 5
+MOST_AGAIN = 5
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Rental:
     python: str | None = None
     wheelhouse: Path | None = None
     ssh_config: Path | None = None
+    nodes: int = 1
 
     @property
     def wishes(self) -> Wishes:
@@ -81,7 +82,7 @@ def train_on(
     while True:
         lease, provider = open_machine(rental, load.name, tell, is_agreed=n_again > 0)
         away = _train_once(rental, load, words, lease, provider, runs_dir, tell, show)
-        if not away.is_taken or away.run is None or n_again == _MOST_AGAIN:
+        if not away.is_taken or away.run is None or n_again == MOST_AGAIN:
             return away
         told = "was taken away" if provider else "lost its process"
         where = "on another machine" if provider else "where it was"
@@ -115,7 +116,7 @@ def _train_once(
         return finish(task, lease, shell, tell, show)
     except (KeyboardInterrupt, Interrupted) as error:
         if has_begun:
-            raise _left(lease, error) from error
+            raise say_how_to_follow(lease, error) from error
         if provider is not None:
             tell("giving the machine back")
             give_back(lease, provider, tell)
@@ -150,8 +151,10 @@ def agree_on_price(provider: Provider, rental: Rental, tell: Tell) -> None:
     """Say what it is and what it costs; raise `UsageError` unless that is agreed on."""
     offer = provider.offers(rental.spec)[0]
     hours, most = hours_of(offer, rental.spec), most_usd(offer, rental.spec)
-    price = "price not known" if most is None else f"${offer.price_usd_per_hour:.2f} an hour, at most ${most:.2f}"
-    text = f"{describe_offer(offer)}: {price}; ends by itself after {hours:g} h"
+    n, hourly = rental.nodes, offer.price_usd_per_hour or 0.0
+    price = "price not known" if most is None else f"${n * hourly:.2f} an hour, at most ${n * most:.2f}"
+    times = f"{n} times " if n > 1 else ""
+    text = f"{times}{describe_offer(offer)}: {price}; ends by itself after {hours:g} h"
     if not rental.agree(text):
         raise UsageError("nothing was rented", hint="answer y, or add --yes")
 
@@ -197,7 +200,7 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
     provider = find_provider(lease.provider, lease) if lease.state != OWN else None
     try:
         every_s = tasks.SPOT_PULL_EVERY_S if lease.spec.spot else tasks.PULL_EVERY_S
-        gone = partial(_is_gone, lease, provider)
+        gone = partial(is_gone_for_good, lease, provider)
         status = tasks.follow(task, shell, show, tell=tell, is_gone=gone, pull_every_s=every_s)
         runs, is_taken = tasks.bring_home(task, shell), tasks.was_noticed(task, shell)
         result = tasks.read_result(task, shell)
@@ -206,7 +209,7 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
         status, runs, is_taken, result = 143, tasks.bring_home(task, shell), True, ""
     except (MachineGone, MachineUnreachable):
         # What came home before is what there is.
-        if not _is_gone(lease, provider):
+        if not is_gone_for_good(lease, provider):
             raise
         status, runs, is_taken, result = 143, tasks.give_up(task), True, ""
     for run in runs:
@@ -219,7 +222,7 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
     return Away(task, lease.name, status, run, result, is_taken and not is_done)
 
 
-def _is_gone(lease: Lease, provider: Provider | None) -> bool:
+def is_gone_for_good(lease: Lease, provider: Provider | None) -> bool:
     """Whether the provider says that the machine is there no more."""
     if provider is None:
         return False
@@ -242,7 +245,7 @@ def note_cost(run: RunDir, lease: Lease) -> None:
     run.write_manifest({**run.read_manifest(), "machine": {**known, **costs}})
 
 
-def _left(lease: Lease, error: BaseException) -> RailcarError:
+def say_how_to_follow(lease: Lease, error: BaseException) -> RailcarError:
     status = 143 if type(error).__name__ == "Terminated" else getattr(error, "exit_status", 130)
     name = _reference(lease)
     return Interrupted(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,9 @@ def send_and_begin(
     ready: Ready,
     runs_dir: Path,
     tell: Callable[[str], None],
+    env: Mapping[str, str] | None = None,
 ) -> Task:
-    """Copy what the training takes along, and begin it."""
+    """Copy what the training takes along, and begin it, with the variables `env`."""
     moved = {}
     for path in load.paths:
         tell(f"copying {path.name} to {lease.name}")
@@ -129,9 +130,9 @@ def send_and_begin(
         started_s=time.time(),
         runs_dir=str(runs_dir.absolute()),
     )
-    env = {MOVED: json.dumps(moved)} if moved else {}
+    variables = {**(env or {}), **({MOVED: json.dumps(moved)} if moved else {})}
     ends_s = lease.ends_s - _MARGIN_S if lease.ends_s else None
-    return tasks.begin(lease, shell, ready, task, command, env=env, cwd=task.job.folder, ends_s=ends_s)
+    return tasks.begin(lease, shell, ready, task, command, env=variables, cwd=task.job.folder, ends_s=ends_s)
 
 
 def _send_argument(load: Load, name: str, shell: Shell, ready: Ready) -> str:

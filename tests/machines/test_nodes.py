@@ -1,0 +1,80 @@
+"""One training on two hosts: the same curve as on one, and on when one of them dies."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from railcar.machines.lease import list_leases
+from railcar.runs.index import list_runs
+from railcar.runs.run_dir import RunDir
+from tests.machines.test_train_on import SAME, assert_nothing_is_left, railcar, train_away
+
+STEPS = ("--set", "training.steps=60", "--set", "training.validate_every=10", *SAME)
+TWO = ("--set", "machine.nodes=2")
+
+
+@pytest.fixture(autouse=True)
+def two_hosts(network):
+    if not network.network:
+        pytest.skip("hosts that reach each other need network namespaces: root and iproute2")
+
+
+def test_two_hosts_give_the_curve_of_one(network, place):
+    # without batch normalisation, whose statistics are each worker's own
+    words = [
+        "penguins",
+        "--set",
+        "model.name=mlp",
+        "--set",
+        "model.dropout=0",
+        "--set",
+        "training.batch_size=64",
+        *STEPS,
+    ]
+    done = train_away(*words, *TWO, "--json")
+    assert "2 times fake-small in fake-1a: $0.20 an hour, at most $0.80" in done.stderr
+    assert "TF_CONFIG names 2 workers; each takes 32 of the" in done.stderr
+    away = RunDir(json.loads(done.stdout)["path"])
+    local = RunDir(json.loads(railcar("train", *words, "--json").stdout)["path"])
+    curves = [[row["val_loss"] for row in run.read_metrics() if "val_loss" in row] for run in (away, local)]
+    assert len(curves[0]) == 6
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-3)
+    assert_nothing_is_left(network)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["the chief", "another"])
+def test_one_of_two_hosts_dies_and_the_training_goes_on_on_new_ones(network, place, which):
+    words = [*STEPS, *TWO, "--set", "training.steps=120", "--set", "training.checkpoint_every=10"]
+    client = subprocess.Popen(
+        [sys.executable, "-m", "railcar", "train", *words, "--on", "fake", "--yes", "--python", sys.executable],
+        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert client.stderr
+    lines: list[str] = []
+    for line in client.stderr:
+        if "val loss" in line and sum("val loss" in one for one in lines) == 2:
+            lease = list_leases()[which]
+            threading.Timer(2, network.take_away, [lease.name]).start()
+        lines.append(line)
+    client.stderr.close()
+    text = "".join(lines)
+    assert client.wait() == 0, text
+    assert "a machine was lost" in text and "Traceback" not in text
+    [run] = list_runs(place / "runs")
+    assert (run.state, run.step) == ("finished", 120)
+    steps = [row["step"] for row in RunDir(run.path).read_metrics() if "val_loss" in row]
+    assert steps == list(range(10, 121, 10))
+    made = [line for line in (network.folder / "calls").read_text().splitlines() if line.startswith("create")]
+    assert len(made) == 4
+    assert_nothing_is_left(network)
+
+
+def test_several_machines_of_ones_own_are_refused_in_words(network):
+    refused = railcar("train", "--on", "ssh:box", *TWO, check=False)
+    assert refused.returncode == 2 and "machine.nodes: 2 machines are rented, not ssh:box" in refused.stderr
