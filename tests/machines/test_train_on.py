@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from railcar.machines.fake import FakeProvider
-from railcar.machines.lease import list_leases
+from railcar.machines.lease import Lease, list_leases
+from railcar.machines.shell import Shell
 from railcar.runs.index import find_run, list_runs
 from railcar.runs.run_dir import RunDir
 from tests.machines.hosts import machine
@@ -45,6 +46,16 @@ def weights_of(run: RunDir) -> Sequence[np.ndarray]:
     from railcar.artifact.artifact import read_artifact
 
     return read_artifact(run.artifact).load_model().get_weights()
+
+
+def write_ssh_config(place: Path, lease: Lease, shell: Shell) -> Path:
+    """As a user's ~/.ssh/config has a machine of his own."""
+    address, config = shell.address, place / "ssh_config"
+    config.write_text(
+        f"Host box\n  HostName {address.host}\n  Port {address.port}\n  IdentityFile {address.identity}\n"
+        f"  UserKnownHostsFile {lease.folder}/known_hosts\n" + (f"  User {address.user}\n" if address.user else "")
+    )
+    return config
 
 
 def assert_nothing_is_left(provider: FakeProvider) -> None:
@@ -95,12 +106,7 @@ def test_ones_own_folder_and_code_go_along_and_the_run_speaks_of_them_as_here(ne
 
 def test_a_host_of_ones_own_is_used_and_left_alone(network, place):
     with machine(network) as (lease, shell):
-        address = shell.address
-        config = place / "ssh_config"
-        config.write_text(
-            f"Host box\n  HostName {address.host}\n  Port {address.port}\n  IdentityFile {address.identity}\n"
-            f"  UserKnownHostsFile {lease.folder}/known_hosts\n" + (f"  User {address.user}\n" if address.user else "")
-        )
+        config = write_ssh_config(place, lease, shell)
         first = train_away(*SHORT, "--set", f"machine.ssh_config={config}", on="ssh:box")
         assert "copying railcar" in first.stderr
         again = train_away(*SHORT, "--set", f"machine.ssh_config={config}", on="ssh:box")
@@ -221,6 +227,25 @@ def test_after_a_reboot_of_ones_own_machine_the_training_goes_on_there(network, 
         assert "its process is gone" in text and "Traceback" not in text
         [run] = list_runs(place / "runs")
         assert (run.state, run.step) == ("finished", 160)
+
+
+def test_on_ones_own_machine_an_end_may_be_set_and_what_was_trained_comes_home(network, place):
+    with machine(network) as (lease, shell):
+        config = write_ssh_config(place, lease, shell)
+        words = [
+            "--set",
+            "training.steps=100000",
+            "--set",
+            f"machine.ssh_config={config}",
+            "--max-hours",
+            str(20 / 3600),
+        ]
+        ended = train_away(*words, *SAME, on="ssh:box", check=False)
+    assert ended.returncode == 143
+    assert "the time that was given is over" in ended.stderr and "--resume=" in ended.stderr
+    [run] = list_runs(place / "runs")
+    assert run.state == "interrupted"
+    assert list((RunDir(run.path).checkpoints).glob("step-*"))
 
 
 def test_a_run_that_was_stopped_here_goes_on_there(network, place):

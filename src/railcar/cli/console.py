@@ -49,8 +49,9 @@ class Console:
     def pass_on(self, block: bytes) -> None:
         """What another program has written, to stderr, as it comes; silent with `--quiet`."""
         if not self.quiet:
-            sys.stderr.write(block.decode(errors="replace"))
             sys.stderr.flush()
+            sys.stderr.buffer.write(block)
+            sys.stderr.buffer.flush()
 
     def warn(self, text: str) -> None:
         """`warning: text` on stderr, with `--quiet` too."""

@@ -330,7 +330,9 @@ def show_away(away: Away, console: Console) -> int:
     if text:
         console.result(text)
     if away.status and away.run is not None:
-        console.note(f"what it had is in {away.run.path}")
+        console.note(
+            f"what it had is in {away.run.path}; to go on: railcar train --resume={away.run.name} --on MACHINE"
+        )
     return away.status
 
 

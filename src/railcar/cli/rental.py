@@ -93,6 +93,7 @@ def make_rental(given: dict[str, Any], recipe: Any) -> Any:
         wheelhouse=given.get("wheelhouse"),
         ssh_config=Path(node.ssh_config).expanduser() if node.ssh_config else None,
         nodes=node.nodes,
+        hours=given.get("max_hours", node.max_hours if "max_hours" in node.model_fields_set else None),
     )
 
 

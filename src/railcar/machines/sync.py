@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,7 +115,9 @@ def send_project(shell: Shell, ready: Ready, files: Files, name: str) -> str:
     return folder
 
 
-def send_data(shell: Shell, ready: Ready, path: Path, *, suffix: str = "") -> str:
+def send_data(
+    shell: Shell, ready: Ready, path: Path, *, suffix: str = "", warn: Callable[[str], object] = lambda text: None
+) -> str:
     """Copy a file or folder of data there (of a folder the files that end in `suffix`), unless it is there already;
     returns its path. The fingerprint is of names, sizes and times. What an older copy has in common is not sent
     again."""
@@ -135,6 +137,8 @@ def send_data(shell: Shell, ready: Ready, path: Path, *, suffix: str = "") -> st
     if "there" in lines:
         return target
     files = choose(root, names)
+    for name in files.secrets:
+        warn(f"{name} stays here: it looks like a key or password")
     options = ["--from0", "--files-from=-", *_compression(files)]
     if lines:
         older = f"{base}/{lines[-1]}"

@@ -77,7 +77,7 @@ def _check_nothing_is_lost(lease: Lease, tell: Tell) -> None:
     for task in waiting:
         try:
             state = task.job.state(shell)["state"]
-            if state == "ended":
+            if state in ("ended", "lost"):
                 tell(f"bringing {task.name} home")
                 tasks.bring_home(task, shell)
                 continue

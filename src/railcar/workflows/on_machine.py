@@ -37,7 +37,8 @@ MOST_AGAIN = 5
 @dataclass(frozen=True)
 class Rental:
     """Where a training goes. `on` is a provider, `ssh:HOST` or the name of a machine that is there; `agree` is asked
-    with what it costs and says whether to go on. `python` and `wheelhouse` as `Wishes` has them."""
+    with what it costs and says whether to go on. `python` and `wheelhouse` as `Wishes` has them. `hours`, on a
+    machine of the user's own, are all that the training may take."""
 
     on: str
     agree: Callable[[str], bool]
@@ -48,6 +49,7 @@ class Rental:
     wheelhouse: Path | None = None
     ssh_config: Path | None = None
     nodes: int = 1
+    hours: float | None = None
 
     @property
     def wishes(self) -> Wishes:
@@ -132,7 +134,8 @@ def open_machine(rental: Rental, name: str, tell: Tell, *, is_agreed: bool = Fal
     agreed on first, unless it was."""
     on = rental.on
     if on.startswith("ssh:"):
-        return own_machine(on.removeprefix("ssh:"), rental.ssh_config), None
+        lease = own_machine(on.removeprefix("ssh:"), rental.ssh_config)
+        return (replace(lease, ends_s=time.time() + rental.hours * 3600) if rental.hours else lease), None
     if on not in PROVIDERS:
         lease = read_lease(on)
         if lease.state != OWN and lease.machine is None:

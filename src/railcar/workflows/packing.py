@@ -16,7 +16,7 @@ from typing import Any
 from railcar.errors import UsageError
 from railcar.machines import tasks
 from railcar.machines.bootstrap import Ready
-from railcar.machines.lease import Lease
+from railcar.machines.lease import OWN, Lease
 from railcar.machines.shell import Shell
 from railcar.machines.sync import send_data
 from railcar.machines.tasks import TRAIN, Task
@@ -113,9 +113,9 @@ def send_and_begin(
     moved = {}
     for path in load.paths:
         tell(f"copying {path.name} to {lease.name}")
-        moved[str(path)] = send_data(shell, ready, path)
+        moved[str(path)] = send_data(shell, ready, path, warn=tell)
     if load.code is not None:
-        moved[str(load.code)] = send_data(shell, ready, load.code, suffix=".py")
+        moved[str(load.code)] = send_data(shell, ready, load.code, suffix=".py", warn=tell)
     name = f"{load.name[:40]}-{secrets.token_hex(3)}"
     argument = _send_argument(load, name, shell, ready)
     command = ready.command("train", argument, *words, "--runs-dir", "runs")
@@ -131,7 +131,8 @@ def send_and_begin(
         runs_dir=str(runs_dir.absolute()),
     )
     variables = {**(env or {}), **({MOVED: json.dumps(moved)} if moved else {})}
-    ends_s = lease.ends_s - _MARGIN_S if lease.ends_s else None
+    margin_s = _MARGIN_S if lease.state != OWN else 0.0
+    ends_s = lease.ends_s - margin_s if lease.ends_s else None
     return tasks.begin(lease, shell, ready, task, command, env=variables, cwd=task.job.folder, ends_s=ends_s)
 
 
