@@ -146,6 +146,19 @@ def test_a_lost_laptop_finds_its_machines_by_their_label(network, monkeypatch, t
     assert not network.list("tester")
 
 
+def test_providers_whose_library_is_missing_are_told_and_the_others_listed(network, monkeypatch):
+    rent(new_lease("one", "fake", MachineSpec()), network, say_nothing)
+    for name in ("boto3", "botocore", "botocore.exceptions", "google.cloud.compute_v1"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delattr("google.cloud.compute_v1", raising=False)
+    found, warnings = list_machines(everywhere=True)
+    assert [one.name for one in found] == ["one"]
+    assert [word for line in warnings for word in ("boto3", "google-cloud-compute") if word in line] == [
+        "boto3",
+        "google-cloud-compute",
+    ]
+
+
 def test_what_is_gone_is_forgotten_and_what_is_fresh_is_not(network):
     lease = new_lease("one", "fake", MachineSpec())
     assert refresh(lease, network) is not None  # asked for a moment ago: the answer may be under way

@@ -273,6 +273,7 @@ class Ec2Provider:
     @contextmanager
     def _call(self, offer: Offer | None = None) -> Iterator[None]:
         """Turn what boto3 raises into our errors."""
+        self._session  # noqa: B018  says what is not installed
         import botocore.exceptions as botocore
 
         try:

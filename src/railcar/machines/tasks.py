@@ -223,7 +223,3 @@ def push(run: RunDir, folder: str, shell: Shell) -> None:
 def read_result(task: Task, shell: Shell) -> str:
     """What a training wrote to stdout."""
     return shell.read(f"cat {quote(task.job.folder + '/result')}")
-
-
-def describe(task: Task) -> str:
-    return " ".join(("railcar", *task.words) if task.kind == TRAIN else task.words)
