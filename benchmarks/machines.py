@@ -95,6 +95,7 @@ def measure_warm(lease: Lease, shell: Shell, data: Path, scratch: Path, rounds: 
 def measure_cold(lease: Lease, shell: Shell, data: Path, scratch: Path, rounds: int) -> dict[str, list[float]]:
     wheels = scratch / "wheels"
     fill_wheelhouse(wheels)
+    shell.run("mkdir -p .railcar/wheelhouse")
     shell.send([f"{wheels}/"], ".railcar/wheelhouse/")
     wheel = build_wheel()
     (scratch / wheel.name).write_bytes(wheel.content)
