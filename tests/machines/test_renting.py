@@ -18,6 +18,7 @@ from railcar.machines.fake import FakeProvider
 from railcar.machines.lease import find_owner, list_leases, machines_dir, new_lease, read_lease
 from railcar.machines.renting import give_back, hours_of, most_usd, refresh, rent, wait_for
 from railcar.workflows.machines import destroy_found, down, list_machines
+from railcar.workflows.on_machine import Rental, agree_on_price
 from tests.machines.hosts import say_nothing
 
 
@@ -45,8 +46,40 @@ def test_sold_out_everywhere_names_the_zones_and_leaves_nothing(network):
     plant(network, {"call": "create", "error": "NoCapacity"})
     with pytest.raises(NoCapacity, match="fake-1a, fake-1b, fake-2a") as caught:
         rent(new_lease("one", "fake", MachineSpec(spot=True)), network, say_nothing)
-    assert "without --spot" in caught.value.hint
+    assert "--or-on-demand" in caught.value.hint
     assert not network.list("tester")
+
+
+def test_on_demand_comes_after_all_spot_machines_and_only_where_it_is_allowed(network):
+    plant(network, {"call": "create", "error": "NoCapacity", "spot": True})
+    told: list[str] = []
+    lease = rent(new_lease("one", "fake", MachineSpec(spot=True, or_on_demand=True)), network, told.append)
+    assert [call for call in calls(network) if call.startswith("create")] == [
+        "create fake-1a spot",
+        "create fake-1b spot",
+        "create fake-2a spot",
+        "create fake-1a",
+    ]
+    assert lease.machine and not lease.machine.spot and lease.machine.price_usd_per_hour == 0.1
+    assert told == [f"sold out: fake-small in {zone}, spot" for zone in ("fake-1a", "fake-1b", "fake-2a")]
+    with pytest.raises(NoCapacity):
+        rent(new_lease("two", "fake", MachineSpec(spot=True)), network, say_nothing)
+    assert len(network.list("tester")) == 1
+
+
+def test_no_quota_for_spot_machines_says_nothing_of_those_on_demand(network):
+    plant(network, {"call": "create", "error": "NoQuota", "spot": True})
+    lease = rent(new_lease("one", "fake", MachineSpec(spot=True, or_on_demand=True)), network, say_nothing)
+    assert lease.machine and (lease.machine.zone, lease.machine.spot) == ("fake-1a", False)
+
+
+def test_both_prices_are_agreed_on_before_one_on_demand_may_be_taken(network):
+    asked: list[str] = []
+    rental = Rental("fake", lambda text: not asked.append(text), MachineSpec(spot=True, or_on_demand=True))
+    agree_on_price(network, rental, say_nothing)
+    spot, on_demand = asked[0].splitlines()
+    assert spot.startswith("fake-small in fake-1a, spot: $0.03 an hour, at most $0.12;")
+    assert on_demand == "or, where there is none, on demand: $0.10 an hour, at most $0.40; ends by itself after 4 h"
 
 
 def test_no_quota_is_told_by_its_name_and_only_other_regions_are_tried(network):

@@ -20,8 +20,8 @@ def rental_options(*, with_on: bool) -> Callable[[Callable[..., Any]], Callable[
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def with_rental(*arguments: Any, **options: Any) -> Any:
-            names = ("on", "detach", "keep", "idle_s", "max_hours", "budget_usd", "spot", "gpu", "region", "yes")
-            taken = {name: options.pop(name, None) for name in (*names, "python", "wheelhouse")}
+            names = ("on", "detach", "keep", "idle_s", "max_hours", "budget_usd", "spot", "gpu", "region")
+            taken = {name: options.pop(name, None) for name in (*names, "or_on_demand", "yes", "python", "wheelhouse")}
             given = {name: value for name, value in taken.items() if value not in (None, False, ())}
             if with_on and "on" not in given:
                 if given:
@@ -49,6 +49,7 @@ _OPTIONS = (
     click.option("--gpu", metavar="NAME[:N]", help="The GPU, and how many: T4:1."),
     click.option("--region", metavar="REGION", multiple=True, help="Where; several times: the first that has one."),
     click.option("--spot", is_flag=True, help="Cheaper, and taken away when somebody pays more."),
+    click.option("--or-on-demand", is_flag=True, help="With --spot: where there is none, one on demand, at its price."),
     click.option("--idle", "idle_s", type=Duration(), metavar="TIME", help="Power off after so long without use."),
     click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), metavar="H", help="End after so long."),
     click.option(
@@ -72,12 +73,16 @@ def make_rental(given: dict[str, Any], recipe: Any) -> Any:
 
     node = recipe.machine
     regions = given.get("region") or ((node.region,) if isinstance(node.region, str) else node.region or ())
+    is_spot = bool(given.get("spot", node.spot))
+    if given.get("or_on_demand") and not is_spot:
+        raise UsageError("--or-on-demand is for where no spot machine can be had", hint="add --spot")
     spec = MachineSpec(
         gpu=given.get("gpu", node.gpu),
         machine_type=node.machine_type,
         image=node.image,
         regions=tuple(regions),
-        spot=bool(given.get("spot", node.spot)),
+        spot=is_spot,
+        or_on_demand=bool(given.get("or_on_demand", node.or_on_demand)),
         disk_gb=node.disk_gb,
         max_hours=given.get("max_hours", node.max_hours),
         idle_minutes=given["idle_s"] / 60 if "idle_s" in given else node.idle_minutes,

@@ -29,13 +29,15 @@ class Address:
 @dataclass(frozen=True)
 class MachineSpec:
     """What is asked for. `gpu` is a name of `gpus.yaml` and how many, "T4:1", or None; `image` a provider's own name of
-    one, or "auto"; `regions` are tried in their order. `max_hours` is when the provider itself ends the machine."""
+    one, or "auto"; `regions` are tried in their order. `or_on_demand`: where no spot machine can be had, one that stays.
+    `max_hours` is when the provider itself ends the machine."""
 
     gpu: str | None = None
     machine_type: str | None = None
     image: str = "auto"
     regions: tuple[str, ...] = ()
     spot: bool = False
+    or_on_demand: bool = False
     disk_gb: int = 100
     max_hours: float = 4.0
     idle_minutes: float = 15.0

@@ -65,7 +65,7 @@ class FakeProvider:
         return [Offer(zone, price.machine_type, spec.spot, round(usd, 4)) for zone in zones]
 
     def create(self, offer: Offer, request: Request) -> Machine:
-        with self._call("create", offer.zone, offer.machine_type):
+        with self._call("create", offer.zone, offer.machine_type, spot=offer.spot):
             with self._locked():
                 for host in self._hosts():
                     if host["token"] == request.token:
@@ -239,19 +239,20 @@ class FakeProvider:
             yield
 
     @contextmanager
-    def _call(self, call: str, zone: str = "", kind: str = "") -> Iterator[None]:
+    def _call(self, call: str, zone: str = "", kind: str = "", *, spot: bool = False) -> Iterator[None]:
         """One call of the API, with the faults that are planted for it; each is noted in `calls`."""
         with self._locked(), (self.folder / "calls").open("a") as file:
-            file.write(f"{call} {zone}\n")
-        self._fail(call, zone, kind, "before")
+            file.write(f"{call} {zone}{' spot' if spot else ''}\n")
+        told = {"call": call, "zone": zone, "type": kind, "spot": spot}
+        self._fail({**told, "when": "before"})
         yield
-        self._fail(call, zone, kind, "after")
+        self._fail({**told, "when": "after"})
 
-    def _fail(self, call: str, zone: str, kind: str, when: str) -> None:
+    def _fail(self, told: dict[str, Any]) -> None:
         path = self.folder / "faults.json"
         with self._locked():
             faults = json.loads(path.read_text()) if path.exists() else []
-            fault = next((one for one in faults if _applies(one, call, zone, when)), None)
+            fault = next((one for one in faults if _applies(one, told)), None)
             if fault is None:
                 return
             if "skip" in fault and fault["skip"] > 0:
@@ -264,17 +265,14 @@ class FakeProvider:
         if fault["error"] == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         kind_of, what, hint = _ERRORS[fault["error"]]
-        told = {"zone": zone, "type": kind, "call": call}
         raise kind_of(what.format(**told), hint=hint.format(**told))
 
 
-def _applies(fault: dict[str, Any], call: str, zone: str, when: str) -> bool:
-    return (
-        fault["call"] in (call, "any")
-        and fault.get("zone", zone) == zone
-        and fault.get("when", "before") == when
-        and fault.get("times", 1) > 0
-    )
+def _applies(fault: dict[str, Any], told: dict[str, Any]) -> bool:
+    wanted = {"when": "before", **{key: value for key, value in fault.items() if key in told}}
+    if wanted["call"] == "any":
+        del wanted["call"]
+    return fault.get("times", 1) > 0 and all(told[key] == value for key, value in wanted.items())
 
 
 def _is(host: dict[str, Any], name: str, owner: str) -> bool:

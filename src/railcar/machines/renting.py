@@ -42,17 +42,23 @@ def hours_of(offer: Offer, spec: MachineSpec) -> float:
     return min(spec.max_hours, spec.budget_usd / offer.price_usd_per_hour)
 
 
+def list_offers(provider: Provider, spec: MachineSpec) -> list[Offer]:
+    """Ways to have the machine, the best first; after those of spot machines those on demand, where that is allowed."""
+    found = list(provider.offers(spec))
+    return found + list(provider.offers(replace(spec, spot=False))) if spec.spot and spec.or_on_demand else found
+
+
 def rent(lease: Lease, provider: Provider, tell: Tell) -> Lease:
     """A machine for the lease, made from the first offer that can be had. Raises `NoCapacity` when all are sold out,
     `NoQuota` when the account may have none of them, `NoPermission`."""
     allowed = provider.own_address()
     public_key = lease.identity.with_suffix(".pub").read_text().strip()
     failures: list[MachineError] = []
-    full_regions: set[str] = set()
-    offers = list(provider.offers(lease.spec))
+    full: set[tuple[str, bool]] = set()
+    offers = list_offers(provider, lease.spec)
     while offers:
         offer = offers.pop(0)
-        if _region(offer) in full_regions:
+        if (_region(offer), offer.spot) in full:
             continue
         lease = lease.change(offers=(*lease.offers, offer))
         try:
@@ -60,13 +66,13 @@ def rent(lease: Lease, provider: Provider, tell: Tell) -> Lease:
         except NoCapacity as error:
             tell(f"sold out: {describe_offer(offer)}")
             failures.append(error)
-            named = [one for one in offers if one.zone in error.zones]  # the provider knows where there are some
-            offers = [*named, *(one for one in offers if one not in named)]
+            # the provider knows where there are some of this kind
+            offers.sort(key=lambda one, error=error: (one.spot < lease.spec.spot, one.zone not in error.zones))
             continue
         except NoQuota as error:
             tell(f"no quota: {error.what}")
             failures.append(error)
-            full_regions.add(_region(offer))
+            full.add((_region(offer), offer.spot))  # spot machines and others have quotas of their own
             continue
         return lease.change(state=MADE, machine=machine)
     raise _sum_up(failures, lease)
@@ -138,9 +144,10 @@ def _sum_up(failures: list[MachineError], lease: Lease) -> MachineError:
         return quota
     if len(failures) == 1:
         return failures[0]
-    zones = ", ".join(offer.zone for offer in lease.offers)
+    zones = ", ".join(dict.fromkeys(offer.zone for offer in lease.offers))
     kind = lease.offers[-1].machine_type
-    other = "on-demand machines (without --spot)" if lease.spec.spot else "another GPU"
+    is_spot_alone = lease.spec.spot and not lease.spec.or_on_demand
+    other = "on-demand machines, too (--or-on-demand)" if is_spot_alone else "another GPU"
     return NoCapacity(f"{kind} is sold out in {zones}", hint=f"allow more regions (machine.region), or take {other}")
 
 

@@ -317,6 +317,8 @@ class Machine(Node):
     """Where; of several, the first that has one. The provider's usual one when absent."""
     spot: bool = False
     """Cheaper, and taken away when somebody pays more."""
+    or_on_demand: bool = False
+    """With `spot`: where no spot machine can be had, one on demand, at its price."""
     disk_gb: Count = 100
     """Size of its disk."""
     idle_minutes: Annotated[float, Field(gt=0)] = 15.0

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from railcar.errors import Interrupted, MachineError, MachineGone, MachineUnreachable, RailcarError, UsageError
 from railcar.machines import tasks
-from railcar.machines.base import MachineSpec, Provider
+from railcar.machines.base import MachineSpec, Offer, Provider
 from railcar.machines.bootstrap import Ready, Wishes, prepare
 from railcar.machines.guarding import is_guarded
 from railcar.machines.jobs import JobLost
 from railcar.machines.lease import OWN, Lease, new_lease, own_machine, read_lease
 from railcar.machines.providers import PROVIDERS, find_provider
-from railcar.machines.renting import describe_offer, give_back, hours_of, most_usd, rent, wait_for
+from railcar.machines.renting import describe_offer, give_back, hours_of, list_offers, most_usd, rent, wait_for
 from railcar.machines.shell import Shell
 from railcar.machines.tasks import Task
 from railcar.runs.run_dir import RunDir
@@ -152,14 +152,22 @@ def open_machine(rental: Rental, name: str, tell: Tell, *, is_agreed: bool = Fal
 
 def agree_on_price(provider: Provider, rental: Rental, tell: Tell) -> None:
     """Say what it is and what it costs; raise `UsageError` unless that is agreed on."""
-    offer = provider.offers(rental.spec)[0]
+    offers = list_offers(provider, rental.spec)
+    first, last = offers[0], offers[-1]
+    text = f"{describe_offer(first)}: {_describe_price(first, rental)}"
+    if rental.nodes > 1:
+        text = f"{rental.nodes} times {text}"
+    if first.spot and not last.spot:
+        text += f"\nor, where there is none, on demand: {_describe_price(last, rental)}"
+    if not rental.agree(text):
+        raise UsageError("nothing was rented", hint="answer y, or add --yes")
+
+
+def _describe_price(offer: Offer, rental: Rental) -> str:
     hours, most = hours_of(offer, rental.spec), most_usd(offer, rental.spec)
     n, hourly = rental.nodes, offer.price_usd_per_hour or 0.0
     price = "price not known" if most is None else f"${n * hourly:.2f} an hour, at most ${n * most:.2f}"
-    times = f"{n} times " if n > 1 else ""
-    text = f"{times}{describe_offer(offer)}: {price}; ends by itself after {hours:g} h"
-    if not rental.agree(text):
-        raise UsageError("nothing was rented", hint="answer y, or add --yes")
+    return f"{price}; ends by itself after {hours:g} h"
 
 
 @contextmanager
