@@ -65,13 +65,34 @@ def test_one_of_two_hosts_dies_and_the_training_goes_on_on_new_ones(network, pla
     client.stderr.close()
     text = "".join(lines)
     assert client.wait() == 0, text
-    assert "a machine was lost" in text and "Traceback" not in text
+    assert ", was lost; mnist-sample-" in text and "Traceback" not in text
     [run] = list_runs(place / "runs")
     assert (run.state, run.step) == ("finished", 120)
     steps = [row["step"] for row in RunDir(run.path).read_metrics() if "val_loss" in row]
     assert steps == list(range(10, 121, 10))
     made = [line for line in (network.folder / "calls").read_text().splitlines() if line.startswith("create")]
     assert len(made) == 4
+    assert_nothing_is_left(network)
+
+
+def test_left_alone_they_train_on_and_all_are_given_back_by_whoever_follows(network, place):
+    left = train_away(*STEPS, *TWO, "--detach", "--json")
+    chief, other = list_leases()
+    assert json.loads(left.stdout)["machine"] == chief.name and chief.others == (other.name,)
+    followed = railcar("machine", "logs", chief.name)
+    assert f"{other.name} is gone" in followed.stderr
+    [run] = list_runs(place / "runs")
+    assert (run.state, run.step) == ("finished", 60)
+    assert_nothing_is_left(network)
+
+
+def test_stopped_by_hand_they_do_not_begin_again(network, place):
+    train_away(*STEPS, *TWO, "--set", "training.steps=100000", "--detach")
+    chief, _ = list_leases()
+    railcar("machine", "stop", chief.name)
+    followed = railcar("machine", "logs", chief.name, check=False)
+    assert followed.returncode == 143, followed.stderr
+    assert "was lost" not in followed.stderr
     assert_nothing_is_left(network)
 
 

@@ -29,7 +29,7 @@ class Address:
 @dataclass(frozen=True)
 class MachineSpec:
     """What is asked for. `gpu` is a name of `gpus.yaml` and how many, "T4:1", or None; `image` a provider's own name of
-    one, or "auto"; `regions` are tried in their order. `or_on_demand`: where no spot machine can be had, one that stays.
+    one, or "auto"; `regions` are tried in their order. `or_on_demand`: one on demand where no spot machine can be had.
     `max_hours` is when the provider itself ends the machine."""
 
     gpu: str | None = None

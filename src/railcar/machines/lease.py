@@ -42,7 +42,8 @@ WANTED, MADE, OWN = "wanted", "made", "own"
 class Lease:
     """One machine. `token` makes repeated calls one machine; `offers` are those that were tried, the last one last;
     `ends_s` is when the provider itself ends it, in seconds since 1970; `host_keys` are those that its sshd may show,
-    where the provider does not tell them."""
+    where the provider does not tell them; `others` are the machines of the same training, where this one is its
+    chief: they end with it."""
 
     name: str
     provider: str
@@ -56,6 +57,7 @@ class Lease:
     machine: Machine | None = None
     is_kept: bool = False
     host_keys: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -235,5 +237,5 @@ def _from_document(document: dict[str, Any]) -> Lease:
     spec = document.get("spec") or {}
     spec = MachineSpec(**{**spec, "regions": tuple(spec.get("regions", ()))})
     offers = tuple(Offer(**one) for one in document.get("offers", ()))
-    keys = tuple(document.get("host_keys", ()))
-    return Lease(**{**known, "machine": machine, "spec": spec, "offers": offers, "host_keys": keys})
+    lists = {key: tuple(document.get(key, ())) for key in ("host_keys", "others")}
+    return Lease(**{**known, **lists, "machine": machine, "spec": spec, "offers": offers})

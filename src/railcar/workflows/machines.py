@@ -24,7 +24,16 @@ from railcar.machines.shell import Shell
 from railcar.machines.sync import Files, find_missing, list_project, send_project
 from railcar.machines.tasks import SCRIPT, TRAIN, Task
 from railcar.runs.run_dir import RunDir
-from railcar.workflows.on_machine import Away, Rental, agree_on_price, finish, make, make_ready, note_cost
+from railcar.workflows.on_machine import (
+    Away,
+    Rental,
+    agree_on_price,
+    finish,
+    give_back_together,
+    make,
+    make_ready,
+    note_cost,
+)
 
 Tell = Callable[[str], None]
 
@@ -60,13 +69,14 @@ def up(rental: Rental, name: str, tell: Tell) -> Lease:
 
 
 def down(lease: Lease, tell: Tell, *, force: bool = False) -> None:
-    """Give a machine back. Raises `MachineError` when something there has not come home, unless `force`."""
+    """Give a machine back, and with the chief of a training on several the others. Raises `MachineError` when something
+    there has not come home, unless `force`."""
     if lease.state == OWN:
         raise UsageError(f"{lease.name}: is your own machine; nothing is rented", hint="nothing needs to be done")
     with lease.hold():  # what is being made could be made after it was ended
         if not force:
             _check_nothing_is_lost(lease, tell)
-        give_back(lease, find_provider(lease.provider, lease), tell)
+        give_back_together(lease, find_provider(lease.provider, lease), tell)
 
 
 def _check_nothing_is_lost(lease: Lease, tell: Tell) -> None:

@@ -8,40 +8,34 @@ training goes on from the last checkpoint on as many new ones.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from railcar.errors import Interrupted, MachineError, RailcarError, UsageError
-from railcar.machines import tasks
+from railcar.errors import Interrupted, MachineError, UsageError
 from railcar.machines.base import Provider
 from railcar.machines.bootstrap import Ready
-from railcar.machines.lease import Lease, read_lease
+from railcar.machines.lease import Lease
 from railcar.machines.providers import PROVIDERS
-from railcar.machines.renting import give_back
 from railcar.machines.shell import Shell
 from railcar.machines.tasks import Task
 from railcar.workflows.on_machine import (
-    MOST_AGAIN,
     Away,
     Rental,
-    is_gone_for_good,
+    finish,
+    give_all_back,
+    go_on_until_done,
     make,
     make_ready,
-    note_cost,
     open_machine,
     say_how_to_follow,
 )
-from railcar.workflows.packing import Load, pack_run, send_and_begin
+from railcar.workflows.packing import Load, send_and_begin
 
 Tell = Callable[[str], None]
 PORT = 12345
-# The others end by themselves when the chief has; after so long they are ended with their machines.
-_OTHERS_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -63,16 +57,11 @@ def train_on_nodes(
             f"machine.nodes: {rental.nodes} machines are rented, not {rental.on}",
             hint=f"name a provider: {', '.join(PROVIDERS)}; or set TF_CONFIG on machines of your own",
         )
-    if rental.detach:
-        raise UsageError("--detach is for one machine", hint="leave it out, or set machine.nodes to 1")
-    n_again = 0
-    while True:
-        away = _train_once(rental, load, words, runs_dir, tell, show, is_agreed=n_again > 0)
-        if not away.is_taken or away.run is None or n_again == MOST_AGAIN:
-            return away
-        tell(f"a machine was lost; {away.run.name} goes on, on new ones")
-        load, words = pack_run(away.run), [word for word in words if word == "--json"]
-        n_again += 1
+
+    def once(load: Load, words: list[str], *, is_agreed: bool) -> Away:
+        return _train_once(rental, load, words, runs_dir, tell, show, is_agreed=is_agreed)
+
+    return go_on_until_done(once, load, words, tell)
 
 
 def _train_once(
@@ -86,35 +75,27 @@ def _train_once(
     is_agreed: bool,
 ) -> Away:
     leases: list[tuple[Lease, Provider]] = []
-    nodes: list[_Node] = []
-    has_begun = is_left = False
     try:
         for number in range(rental.nodes):
             lease, provider = open_machine(rental, load.name, tell, is_agreed=is_agreed or number > 0)
             if provider is None:
                 raise MachineError(f"{rental.on} makes no machines", hint="name a provider")
             leases.append((lease, provider))
-        nodes = _make_all(leases, rental, load, tell)
-        chief, others = _begin_all(nodes, load, words, runs_dir, tell)
-        has_begun = True
-        return _finish(nodes, chief, others, leases[0][1], tell, show)
+        first, *others = _make_all(leases, rental, load, tell)
+        chief = first.lease.change(others=tuple(node.lease.name for node in others))
+        nodes = [replace(first, lease=chief), *others]
+        task = _begin_all(nodes, load, words, runs_dir, tell)
+    except BaseException:
+        give_all_back(leases, tell)
+        raise
+    for node in others:
+        node.shell.close()
+    if rental.detach:
+        return Away(task, chief.name)
+    try:
+        return finish(task, chief, first.shell, tell, show)
     except (KeyboardInterrupt, Interrupted) as error:
-        if not has_begun:
-            raise
-        is_left = True  # the training goes on; what nobody uses any more, its guard powers off
-        raise say_how_to_follow(nodes[0].lease, error) from error
-    finally:
-        if not is_left:
-            _give_all_back(leases, tell)
-
-
-def _give_all_back(leases: Sequence[tuple[Lease, Provider]], tell: Tell) -> None:
-    """All are tried, whatever happens to one; the first failure is raised."""
-    with ThreadPoolExecutor(8) as pool:
-        ends = [pool.submit(give_back, lease, provider, tell) for lease, provider in leases]
-    failures = [error for end in ends if (error := end.exception()) is not None]
-    if failures:
-        raise failures[0]
+        raise say_how_to_follow(chief, error) from error
 
 
 def _make_all(leases: Sequence[tuple[Lease, Provider]], rental: Rental, load: Load, tell: Tell) -> list[_Node]:
@@ -138,10 +119,8 @@ def _make_all(leases: Sequence[tuple[Lease, Provider]], rental: Rental, load: Lo
     return nodes
 
 
-def _begin_all(
-    nodes: Sequence[_Node], load: Load, words: list[str], runs_dir: Path, tell: Tell
-) -> tuple[Task, list[Task]]:
-    """Begin on all; the others first, as they wait for the chief."""
+def _begin_all(nodes: Sequence[_Node], load: Load, words: list[str], runs_dir: Path, tell: Tell) -> Task:
+    """Begin on all; the others first, as they wait for the chief, whose task is returned."""
     workers = [f"{node.address}:{PORT}" for node in nodes]
 
     def begin(index: int) -> Task:
@@ -153,43 +132,4 @@ def _begin_all(
         return task
 
     with ThreadPoolExecutor(8) as pool:
-        begun = list(pool.map(begin, reversed(range(len(nodes)))))
-    return begun[-1], begun[:-1]
-
-
-def _finish(
-    nodes: Sequence[_Node],
-    chief: Task,
-    others: Sequence[Task],
-    provider: Provider,
-    tell: Tell,
-    show: Callable[[bytes], object],
-) -> Away:
-    """Follow the chief to its end, and bring home what there is."""
-    lease, shell, result = nodes[0].lease, nodes[0].shell, ""
-    gone, every_s = partial(is_gone_for_good, lease, provider), tasks.SPOT_PULL_EVERY_S
-    try:
-        status = tasks.follow(chief, shell, show, tell=tell, is_gone=gone, pull_every_s=every_s)
-        runs, result = tasks.bring_home(chief, shell), tasks.read_result(chief, shell)
-    except MachineError as error:
-        tell(error.what)
-        status, runs = 143, tasks.give_up(chief)
-    for run in runs:
-        note_cost(run, read_lease(lease.name))
-    run = runs[-1] if runs else None
-    is_done = run is not None and run.read_manifest().get("state") == "finished"
-    if is_done:
-        _await_others(nodes[1:], others)
-    for node in nodes:
-        node.shell.close()
-    # not by a fault of its own, which would come again
-    was_lost = run is not None and run.read_manifest().get("state") == "interrupted"
-    return Away(chief, lease.name, status, run, result, is_taken=status != 0 and was_lost)
-
-
-def _await_others(nodes: Sequence[_Node], others: Sequence[Task]) -> None:
-    until = time.monotonic() + _OTHERS_WITHIN_S
-    for node, task in zip(nodes, reversed(others), strict=True):
-        with suppress(RailcarError):
-            while task.job.state(node.shell)["state"] == "running" and time.monotonic() < until:
-                time.sleep(0.2)
+        return list(pool.map(begin, reversed(range(len(nodes)))))[-1]

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from railcar.errors import Interrupted, MachineError, MachineGone, MachineUnreachable, RailcarError, UsageError
+from railcar.errors import (
+    Interrupted,
+    MachineError,
+    MachineGone,
+    MachineUnreachable,
+    NotFound,
+    RailcarError,
+    UsageError,
+)
 from railcar.machines import tasks
 from railcar.machines.base import MachineSpec, Offer, Provider
 from railcar.machines.bootstrap import Ready, Wishes, prepare
@@ -59,15 +68,15 @@ class Rental:
 
 @dataclass(frozen=True)
 class Away:
-    """A training on a machine that has ended, or goes on there. `status` is None as long as it does. `is_taken`: its
-    machine was taken away before it was done."""
+    """A training on a machine that has ended, or goes on there. `status` is None as long as it does. `lost` says that
+    a machine of it was taken away before it was done."""
 
     task: Task
     machine: str
     status: int | None = None
     run: RunDir | None = None
     result: str = ""
-    is_taken: bool = False
+    lost: str = ""
 
 
 def train_on(
@@ -80,17 +89,23 @@ def train_on(
     Raises what stands in the way; a machine that was made for it is then given back. `Interrupted` when the user
     leaves while the training goes on.
     """
-    n_again = 0
-    while True:
-        lease, provider = open_machine(rental, load.name, tell, is_agreed=n_again > 0)
-        away = _train_once(rental, load, words, lease, provider, runs_dir, tell, show)
-        if not away.is_taken or away.run is None or n_again == MOST_AGAIN:
-            return away
-        told = "was taken away" if provider else "lost its process"
-        where = "on another machine" if provider else "where it was"
-        tell(f"{lease.name} {told}; {away.run.name} goes on, {where}")
-        load, words = pack_run(away.run), [word for word in words if word == "--json"]
-        n_again += 1
+
+    def once(load: Load, words: list[str], *, is_agreed: bool) -> Away:
+        lease, provider = open_machine(rental, load.name, tell, is_agreed=is_agreed)
+        return _train_once(rental, load, words, lease, provider, runs_dir, tell, show)
+
+    return go_on_until_done(once, load, words, tell)
+
+
+def go_on_until_done(once: Callable[..., Away], load: Load, words: list[str], tell: Tell) -> Away:
+    """Train `once(load, words, is_agreed=...)`, and again from what came home whenever a machine of it was lost."""
+    away = once(load, words, is_agreed=False)
+    for _ in range(MOST_AGAIN):
+        if not away.lost or away.run is None:
+            break
+        tell(f"{away.lost}; {away.run.name} goes on")
+        away = once(pack_run(away.run), [word for word in words if word == "--json"], is_agreed=True)
+    return away
 
 
 def _train_once(
@@ -207,13 +222,15 @@ def make_ready(lease: Lease, shell: Shell, wishes: Wishes, provider: Provider | 
 
 
 def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[bytes], object]) -> Away:
-    """Follow a training to its end, bring it home, and give the machine back if it was made for it."""
+    """Follow a training to its end, bring it home, and give the machine back if it was made for it; with it those that
+    it shared the training with."""
     provider = find_provider(lease.provider, lease) if lease.state != OWN else None
     try:
-        every_s = tasks.SPOT_PULL_EVERY_S if lease.spec.spot else tasks.PULL_EVERY_S
+        may_be_lost = lease.spec.spot or lease.others
+        every_s = tasks.SPOT_PULL_EVERY_S if may_be_lost else tasks.PULL_EVERY_S
         gone = partial(is_gone_for_good, lease, provider)
         status = tasks.follow(task, shell, show, tell=tell, is_gone=gone, pull_every_s=every_s)
-        runs, is_taken = tasks.bring_home(task, shell), tasks.was_noticed(task, shell)
+        runs, is_taken = tasks.bring_home(task, shell), status != 0 and _was_noticed(lease, task, shell)
         result = tasks.read_result(task, shell)
     except JobLost as error:
         tell(error.what)
@@ -228,9 +245,49 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
     run = runs[-1] if runs else None
     if provider is not None and not lease.is_kept:
         shell.close()
-        give_back(lease, provider, tell)
-    is_done = run is not None and run.read_manifest().get("state") == "finished"
-    return Away(task, lease.name, status, run, result, is_taken and not is_done)
+        give_back_together(lease, provider, tell)
+    state = run.read_manifest().get("state") if run else None
+    # Of several, the chief says by this status that another one died: no signal stopped it, nor a fault of its own.
+    is_taken = is_taken or (bool(lease.others) and state == "interrupted" and status == 1)
+    return Away(task, lease.name, status, run, result, _tell_loss(lease) if is_taken and state != "finished" else "")
+
+
+def _was_noticed(lease: Lease, task: Task, shell: Shell) -> bool:
+    """Whether a provider has said that it takes one of the machines away: all then stop together."""
+    if tasks.was_noticed(task, shell):
+        return True
+    for name in lease.others:
+        with suppress(RailcarError):  # it may be gone
+            other = read_lease(name)
+            if tasks.was_noticed(tasks.find_task(other), other.shell()):
+                return True
+    return False
+
+
+def _tell_loss(lease: Lease) -> str:
+    if lease.others:
+        return f"{lease.name}, or one of {', '.join(lease.others)}, was lost"
+    return f"{lease.name} {'lost its process' if lease.state == OWN else 'was taken away'}"
+
+
+def give_back_together(lease: Lease, provider: Provider, tell: Tell) -> None:
+    """End a machine and those that shared its training. All are tried; the first failure is raised."""
+    leases = [lease]
+    for name in lease.others:
+        with suppress(NotFound):
+            leases.append(read_lease(name))
+    give_all_back([(one, provider) for one in leases], tell)
+
+
+def give_all_back(leases: Sequence[tuple[Lease, Provider]], tell: Tell) -> None:
+    """All are tried, whatever happens to one; the first failure is raised."""
+    if not leases:
+        return
+    with ThreadPoolExecutor(len(leases)) as pool:
+        ends = [pool.submit(give_back, lease, provider, tell) for lease, provider in leases]
+    failures = [error for end in ends if (error := end.exception()) is not None]
+    if failures:
+        raise failures[0]
 
 
 def is_gone_for_good(lease: Lease, provider: Provider | None) -> bool:
