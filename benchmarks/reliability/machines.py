@@ -66,7 +66,7 @@ def plant(provider: FakeProvider, *faults: dict[str, Any]) -> None:
 
 def clean_up() -> None:
     """What a user does: `machine list --all`, and an end for each line of it."""
-    for one in list_machines(everywhere=True)[0]:
+    for one in list_machines(everywhere=True).found:
         down(one.lease, quiet, force=True) if one.lease else destroy_found(one, quiet)
 
 

@@ -82,10 +82,29 @@ def test_a_gpu_on_which_nothing_runs_is_told_by_what_is_missing(network):
     with machine(network) as (_, shell):
         pretend_gpu(shell, "580.95.05")
         with pytest.raises(MachineError, match="built without CUDA") as caught:
-            make_ready(shell)
+            prepare(shell, Wishes(n_gpus=1, python=sys.executable), say_nothing)
         assert "tensorflow[and-cuda]" in caught.value.hint
         with pytest.raises(MachineError, match="2 GPUs were asked for, and the driver sees 1"):
             prepare(shell, Wishes(n_gpus=2, python=sys.executable), say_nothing)
+
+
+def test_gpus_that_nobody_asked_for_are_no_hindrance_to_a_python_of_the_users_own(network):
+    if not network.network:
+        pytest.skip("needs a login shell that reads ~/.bashrc: root and iproute2")
+    with machine(network) as (_, shell):
+        pretend_gpu(shell, "580.95.05")
+        told: list[str] = []
+        assert prepare(shell, Wishes(python=sys.executable), told.append).n_gpus == 1
+        assert "its GPUs stay unused" in told[-1] and "built without CUDA" in told[-1] and "--gpu" in told[-1]
+
+
+def test_jobs_that_came_home_a_week_ago_are_removed_and_no_others(network):
+    with machine(network) as (_, shell):
+        make_ready(shell)
+        shell.run("cd ~/.railcar/jobs && mkdir old new going && touch old/log new/taken going/log")
+        shell.run("cd ~/.railcar/jobs && touch -d '8 days ago' old/taken going/log")
+        make_ready(shell)
+        assert shell.read("ls ~/.railcar/jobs").split() == ["going", "new"]
 
 
 def test_a_folder_without_wheels_is_refused(network, tmp_path):

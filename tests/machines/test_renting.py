@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from railcar.cli.machine import command
 from railcar.errors import MachineError, MachineUnreachable, NoCapacity, NoPermission, NoQuota
 from railcar.machines import renting
 from railcar.machines.base import MachineSpec
@@ -171,7 +173,7 @@ def test_a_lost_laptop_finds_its_machines_by_their_label(network, monkeypatch, t
     monkeypatch.setenv("RAILCAR_OWNER", "tester")
     monkeypatch.setenv("RAILCAR_MACHINES", str(tmp_path / "other-laptop"))
 
-    found, _ = list_machines(everywhere=True)
+    found = list_machines(everywhere=True).found
     assert [(one.name, one.lease) for one in found] == [("one", None)]
     assert found[0].cost_usd is not None and found[0].cost_usd > 0
     destroy_found(found[0], say_nothing)
@@ -184,12 +186,14 @@ def test_providers_whose_library_is_missing_are_told_and_the_others_listed(netwo
     for name in ("boto3", "botocore", "botocore.exceptions", "google.cloud.compute_v1"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delattr("google.cloud.compute_v1", raising=False)
-    found, warnings = list_machines(everywhere=True)
-    assert [one.name for one in found] == ["one"]
-    assert [word for line in warnings for word in ("boto3", "google-cloud-compute") if word in line] == [
-        "boto3",
-        "google-cloud-compute",
-    ]
+    listing = list_machines(everywhere=True)
+    assert [one.name for one in listing.found] == ["one"] and listing.unasked == ["aws", "gcp"]
+    told = "".join(listing.warnings)
+    assert "boto3" in told and "google-cloud-compute" in told
+    down(read_lease("one"), say_nothing)
+    listed = CliRunner().invoke(command, ["list", "--all"])
+    assert "whether there is more at aws and gcp is not known" in listed.output
+    assert "nothing is rented" not in listed.output
 
 
 def test_what_is_gone_is_forgotten_and_what_is_fresh_is_not(network):
@@ -241,13 +245,13 @@ def test_a_client_killed_around_any_call_leaves_nothing_that_is_not_found(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
     plant(network)
-    found, _ = list_machines(everywhere=True)
+    found = list_machines(everywhere=True).found
     assert {machine.name for machine in network.list("tester")} <= {one.name for one in found}
     for one in found:
         down(one.lease, say_nothing) if one.lease else destroy_found(one, say_nothing)
     assert not network.list("tester")
     assert not list_leases()
-    assert list_machines(everywhere=True)[0] == []
+    assert list_machines(everywhere=True).found == []
 
 
 def test_what_another_railcar_is_making_is_not_ended_meanwhile(network):

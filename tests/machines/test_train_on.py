@@ -104,6 +104,19 @@ def test_ones_own_folder_and_code_go_along_and_the_run_speaks_of_them_as_here(ne
     assert_nothing_is_left(network)
 
 
+def test_a_known_set_that_is_here_goes_along_to_a_host_without_a_network(network, place, mnist_folder, monkeypatch):
+    if not network.network or mnist_folder is None:
+        pytest.skip("needs a host without a network (root and iproute2) and the files of MNIST")
+    monkeypatch.setenv("RAILCAR_CACHE", str(place / "cache"))
+    (place / "cache" / "datasets").mkdir(parents=True)
+    (place / "cache" / "datasets" / "mnist").symlink_to(mnist_folder)
+    there = json.loads(train_away("mnist", "--set", "training.steps=3", *SAME, "--json").stdout)
+    here = json.loads(railcar("train", "mnist", "--set", "training.steps=3", *SAME, "--json").stdout)
+    for one, other in zip(*(weights_of(RunDir(run["path"])) for run in (there, here)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert there["evaluation"] == here["evaluation"]
+
+
 def test_a_host_of_ones_own_is_used_and_left_alone(network, place):
     with machine(network) as (lease, shell):
         config = write_ssh_config(place, lease, shell)

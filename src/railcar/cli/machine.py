@@ -75,14 +75,17 @@ def list_command(everywhere: bool, yes: bool, console: Console) -> None:
     """What is rented, since when, what it has cost, and what runs there."""
     from railcar.workflows.machines import destroy_found, list_machines
 
-    found, warnings = list_machines(everywhere=everywhere)
+    listing = list_machines(everywhere=everywhere)
+    found = listing.found
     if console.json:
         console.json_result([_plain(one) for one in found])
     elif found:
         console.result(_table(found))
-    for line in warnings:
+    for line in listing.warnings:
         console.warn(line)
-    if not found:
+    if listing.unasked:
+        console.note(f"whether there is more at {' and '.join(listing.unasked)} is not known")
+    elif not found:
         console.note("nothing is rented" if everywhere else "no machine is known here; --all asks every provider")
     unknown = [one for one in found if one.lease is None]
     if not unknown or not everywhere:

@@ -6,7 +6,7 @@ Owns the layout of `~/.railcar` there:
     environments/HASH/      a virtual environment, named by all that decides what is in it
     wheelhouse/             wheels that were copied there, for machines without a network
     data/KEY/NAME           data that was synced, by fingerprint
-    jobs/NAME/              one command, its log and its results
+    jobs/NAME/              one command, its log and its results; removed a week after they came home
     cache/                  railcar's cache, of prepared data
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from railcar.errors import MachineError, UsageError
+from railcar.errors import MachineError, MachineUnreachable, UsageError
 from railcar.machines.jobs import Job
 from railcar.machines.shell import Shell, quote
 from railcar.machines.wheel import Wheel, build_wheel, list_requirements, read_constraints
@@ -38,6 +38,7 @@ echo "arch=$(uname -m)"
 echo "system=$(uname -s)"
 [ -e "$root/packages/$1/complete" ] && echo "package=yes"
 command -v rsync >/dev/null && echo "rsync=yes"
+find "$root/jobs" -mindepth 2 -maxdepth 2 -name taken -mtime +7 | while read -r one; do rm -rf "${one%/taken}"; done
 echo "free_kb=$(df -Pk "$root" | awk 'NR==2 {print $4}')"
 if command -v nvidia-smi >/dev/null; then
     echo "driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)"
@@ -124,9 +125,22 @@ def prepare(shell: Shell, wishes: Wishes, tell: Tell) -> Ready:
         python = found.pythons[0][1]
         _check_environment(shell, python, package)
     ready = Ready(found.home, python, package, found.n_gpus)
-    if n_gpus := wishes.n_gpus or found.n_gpus:
-        prove_gpus(shell, ready, n_gpus, tell)
+    if wishes.n_gpus or wishes.python is None:
+        prove_gpus(shell, ready, wishes.n_gpus or found.n_gpus, tell)
+    elif found.n_gpus:
+        _try_gpus(shell, ready, tell)
     return ready
+
+
+def _try_gpus(shell: Shell, ready: Ready, tell: Tell) -> None:
+    """A Python of the user's own may be for the processor, and then was chosen: GPUs that nobody asked for are proved
+    where they work, and told of where they do not."""
+    try:
+        prove_gpus(shell, ready, ready.n_gpus, tell)
+    except MachineUnreachable:
+        raise
+    except MachineError as error:
+        tell(f"its GPUs stay unused: {error.what}; ask for one with --gpu to make that an error")
 
 
 def _check_driver(host: str, found: Found) -> None:
@@ -255,6 +269,8 @@ def _check_environment(shell: Shell, python: str, package: str) -> None:
 
 def prove_gpus(shell: Shell, ready: Ready, n_gpus: int, tell: Tell) -> dict[str, Any]:
     """Compute on each of the GPUs, once for each boot and environment. Raises `MachineError` with what is missing."""
+    if not n_gpus:
+        return {}
     program = f"{ready.package}/railcar/machines/onboard/gpu_proof.py"
     mark = hashlib.sha256(f"{ready.python}/{n_gpus}".encode()).hexdigest()[:16]
     kept = f'"{ready.root}/proof-{mark}-$(cat /proc/sys/kernel/random/boot_id)"'

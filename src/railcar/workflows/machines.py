@@ -9,7 +9,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,20 @@ def _check_nothing_is_lost(lease: Lease, tell: Tell) -> None:
         )
 
 
-def list_machines(*, everywhere: bool) -> tuple[list[Listed], list[str]]:
+@dataclass
+class Listing:
+    """`warnings` are for people; `unasked` are the providers that did not answer, so that there may be more."""
+
+    found: list[Listed] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)
+
+
+def list_machines(*, everywhere: bool) -> Listing:
     """What this computer knows of, with what the providers say of it; `everywhere`: and what else they list as this
-    owner's. Besides, words on providers that could not be asked."""
-    found, warnings, known = [], [], set()
+    owner's."""
+    listing, known = Listing(), set()
+    found, warnings = listing.found, listing.warnings
     for lease in list_leases():
         known.add(lease.name)
         if lease.state == OWN:
@@ -123,25 +133,24 @@ def list_machines(*, everywhere: bool) -> tuple[list[Listed], list[str]]:
         state = seen.machine.state if seen.machine else ("wanted" if seen.state == WANTED else "leftovers")
         found.append(Listed(lease.name, lease.provider, state, seen.machine, seen, seen.cost_usd(), _newest(seen)))
     if everywhere:
-        found += _list_others(known, warnings)
-    return found, warnings
+        _add_others(listing, known)
+    return listing
 
 
-def _list_others(known: set[str], warnings: list[str]) -> list[Listed]:
+def _add_others(listing: Listing, known: set[str]) -> None:
     """Machines of this owner that another computer made, or this one before it lost its notes."""
-    found = []
     for name in PROVIDERS:
         try:
             machines = find_provider(name).list(find_owner())
         except RailcarError as error:
-            warnings.append(f"{name} could not be asked: {error.what}")
+            listing.warnings.append(f"{name} could not be asked: {error.what}")
+            listing.unasked.append(name)
             continue
         for machine in machines:
             if machine.name not in known and machine.state != "gone":
                 price, began = machine.price_usd_per_hour, machine.started_s
                 cost = price * (time.time() - began) / 3600 if price and began else None
-                found.append(Listed(machine.name, name, machine.state, machine, None, cost))
-    return found
+                listing.found.append(Listed(machine.name, name, machine.state, machine, None, cost))
 
 
 def destroy_found(one: Listed, tell: Tell) -> None:

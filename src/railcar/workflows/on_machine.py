@@ -235,10 +235,11 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
     except JobLost as error:
         tell(error.what)
         status, runs, is_taken, result = 143, tasks.bring_home(task, shell), True, ""
-    except (MachineGone, MachineUnreachable):
+    except (MachineGone, MachineUnreachable) as error:
         # What came home before is what there is.
         if not is_gone_for_good(lease, provider):
-            raise
+            hint = f"when it answers again, follow the training with: railcar machine logs {_reference(lease)}"
+            raise MachineUnreachable(error.what, hint=hint) from error
         status, runs, is_taken, result = 143, tasks.give_up(task), True, ""
     for run in runs:
         note_cost(run, lease)

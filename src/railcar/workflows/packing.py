@@ -9,7 +9,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,16 @@ from railcar.errors import UsageError
 from railcar.machines import tasks
 from railcar.machines.bootstrap import Ready
 from railcar.machines.lease import OWN, Lease
-from railcar.machines.shell import Shell
+from railcar.machines.shell import Shell, quote
 from railcar.machines.sync import send_data
 from railcar.machines.tasks import TRAIN, Task
 from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
 from railcar.recipe.writing import recipe_to_yaml
-from railcar.registry import is_own
+from railcar.registry import DATASETS, is_own
 from railcar.runs.run_dir import RunDir
 from railcar.storage.address import is_remote
-from railcar.storage.local import MOVED, expand_home
+from railcar.storage.local import MOVED, cache_dir, expand_home
 from railcar.workflows.inputs import Input
 
 # Before its machine ends, a training has so long to save a checkpoint that comes home.
@@ -36,7 +36,8 @@ _MARGIN_S = 150.0
 @dataclass(frozen=True)
 class Load:
     """`argument` is that of `train` there, or `recipe` the text of its recipe, or `run` one that goes on; `paths` are
-    files and folders by their path here, `code` the folder of the user's own. `has_addresses`: data is in a bucket."""
+    files and folders by their path here, `code` the folder of the user's own, `sets` known sets by name.
+    `has_addresses`: data is in a bucket."""
 
     name: str
     argument: str | None = None
@@ -44,6 +45,7 @@ class Load:
     run: RunDir | None = None
     paths: tuple[Path, ...] = ()
     code: Path | None = None
+    sets: tuple[str, ...] = ()
     has_addresses: bool = False
 
 
@@ -51,28 +53,26 @@ def pack(given: Input) -> Load:
     """A new training. Raises `UsageError` for what cannot be sent."""
     if given.arrays is not None:
         raise UsageError("arrays in memory cannot be sent to a machine", hint="write them to an .npz file first")
-    recipe, paths, code = _find_files(given.recipe)
-    has_addresses = _has_addresses(recipe)
+    load, recipe = _find_files(given.recipe)
     if given.is_complete:
-        text = recipe_to_yaml(recipe)
-        return Load(recipe.name, recipe=text, paths=paths, code=code, has_addresses=has_addresses)
-    argument = recipe.data.source
-    return Load(recipe.name, argument=argument, paths=paths, code=code, has_addresses=has_addresses)
+        return replace(load, recipe=recipe_to_yaml(recipe))
+    return replace(load, argument=recipe.data.source)
 
 
 def pack_run(run: RunDir) -> Load:
     """A run that goes on."""
-    recipe, paths, code = _find_files(load_recipe(run.recipe_path))
-    return Load(recipe.name, run=run, paths=paths, code=code, has_addresses=_has_addresses(recipe))
+    return replace(_find_files(load_recipe(run.recipe_path))[0], run=run)
 
 
-def _find_files(recipe: Recipe) -> tuple[Recipe, tuple[Path, ...], Path | None]:
-    """The recipe with absolute paths, and what they lead to: data and weights, and the folder of the user's code."""
+def _find_files(recipe: Recipe) -> tuple[Load, Recipe]:
+    """What the recipe leads to: data and weights, and the folder of the user's code; and the recipe with their absolute
+    paths."""
     paths, code = [], None
     data: dict[str, Any] = {}
-    for key in ("source", "validation", "test"):
-        value = getattr(recipe.data, key)
-        if isinstance(value, str) and (path := _local(value)) is not None:
+    sources = {key: getattr(recipe.data, key) for key in ("source", "validation", "test")}
+    texts = {key: value for key, value in sources.items() if isinstance(value, str)}
+    for key, value in texts.items():
+        if value not in DATASETS and (path := _local(value)) is not None:
             paths.append(path)
             data[key] = str(path)
     model: dict[str, Any] = {}
@@ -85,12 +85,14 @@ def _find_files(recipe: Recipe) -> tuple[Recipe, tuple[Path, ...], Path | None]:
         paths.append(path)
         model["weights"] = str(path)
     nodes = {"data": recipe.data.model_copy(update=data), "model": recipe.model.model_copy(update=model)}
-    return recipe.model_copy(update=nodes), tuple(dict.fromkeys(paths)), code
-
-
-def _has_addresses(recipe: Recipe) -> bool:
-    values = (recipe.data.source, recipe.data.validation, recipe.data.test)
-    return any(isinstance(value, str) and is_remote(value) for value in values)
+    load = Load(
+        recipe.name,
+        paths=tuple(dict.fromkeys(paths)),
+        code=code,
+        sets=tuple(dict.fromkeys(value for value in texts.values() if value in DATASETS)),
+        has_addresses=any(map(is_remote, texts.values())),
+    )
+    return load, recipe.model_copy(update=nodes)
 
 
 def _local(text: str) -> Path | None:
@@ -114,6 +116,8 @@ def send_and_begin(
     for path in load.paths:
         tell(f"copying {path.name} to {lease.name}")
         moved[str(path)] = send_data(shell, ready, path, warn=tell)
+    for name in load.sets:
+        _send_set(name, lease, shell, ready, tell)
     if load.code is not None:
         moved[str(load.code)] = send_data(shell, ready, load.code, suffix=".py", warn=tell)
     name = f"{load.name[:40]}-{secrets.token_hex(3)}"
@@ -134,6 +138,16 @@ def send_and_begin(
     margin_s = _MARGIN_S if lease.state != OWN else 0.0
     ends_s = lease.ends_s - margin_s if lease.ends_s else None
     return tasks.begin(lease, shell, ready, task, command, env=variables, cwd=task.job.folder, ends_s=ends_s)
+
+
+def _send_set(name: str, lease: Lease, shell: Shell, ready: Ready, tell: Callable[[str], None]) -> None:
+    """A known set that was downloaded here goes along: the machine may have no network. What is not here is downloaded
+    there."""
+    here, there = cache_dir() / "datasets" / name, f"{ready.root}/cache/datasets/{name}"
+    if any(here.glob("*.gz")):
+        tell(f"copying {name} to {lease.name}")
+        shell.run(f"mkdir -p {quote(there)}")
+        shell.send([f"{here}/"], f"{there}/", "--size-only", "--include=*.gz", "--exclude=*")
 
 
 def _send_argument(load: Load, name: str, shell: Shell, ready: Ready) -> str:
