@@ -220,6 +220,15 @@ def test_nothing_is_rented_that_nobody_agreed_to(network):
     assert not (network.folder / "calls").exists()
 
 
+def test_a_run_of_this_computer_is_made_longer_on_another(network, place):
+    run = RunDir(json.loads(railcar("train", *SHORT, "--json").stdout)["path"])
+    longer = train_away(f"--resume={run.name}", "--set", "training.steps=9", "--json")
+    assert json.loads(longer.stdout)["run"] == run.name
+    [found] = list_runs(place / "runs")
+    assert (found.state, found.step) == ("finished", 9)
+    assert_nothing_is_left(network)
+
+
 def test_after_a_reboot_of_ones_own_machine_the_training_goes_on_there(network, place):
     words = ["train", "--set", "training.steps=160", "--set", "training.checkpoint_every=20", *SAME]
     words += ["--set", "training.validate_every=20"]
@@ -314,6 +323,10 @@ def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(netwo
         (("--detach",), "--detach is for a training on a machine"),
         (("--on", "fake", "--resume"), "there are no runs yet"),
         (("--on", "fake", "--folds", "3"), "--on is for one training"),
+        (("--on", "fake", "--dry-run"), "leave --dry-run out"),
+        (("--on", "fake", "--resume", "--time", "5m"), "--time cannot change it"),
+        (("mnist", "--on", "fake", "--resume=one"), "leave"),
+        (("--on", "fake", "--or-on-demand"), "add --spot"),
         (("--on", "ssh:-oProxyCommand=x"), "is no host"),
     ],
 )

@@ -92,39 +92,39 @@ def command(
     embedded sample, without a network.
     """
     from railcar.workflows.inputs import resolve_input, with_name
+    from railcar.workflows.requests import check_alone, check_time
 
     # A fault of the recipe is told before anything else is imported.
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data
-    if rental is not None:
-        if (
-            from_run is not None
-            or dry_run
-            or estimate
-            or find_lr
-            or folds
-            or workers > 1
-            or (resume is not None and time_s)
-        ):
-            raise UsageError("--on is for one training, new or stopped", hint="leave the other options out")
-        return _train_away(given, resume, rental, time_s, runs_dir, console)
+    _refuse_mixtures(
+        {
+            "--on": rental is not None,
+            "--resume": resume is not None,
+            "--from": from_run is not None,
+            "--time": time_s is not None,
+            "--folds": folds is not None,
+            "--dry-run": dry_run,
+            "--estimate": estimate,
+            "--find-lr": find_lr,
+            "--workers": workers > 1,
+        }
+    )
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
-    if time_s is not None and (dry_run or estimate or find_lr):
-        raise UsageError("--time is for a training", hint="leave it out with --dry-run, --estimate and --find-lr")
+    if rental is not None:
+        if resume is not None:
+            check_alone(data, name, from_run)
+        if time_s is not None:
+            check_time(time_s, resume is not None, workers)
+        return _train_away(given, resume, overrides, rental, time_s, runs_dir, console)
     if folds is not None:
-        if not is_new or dry_run or estimate or find_lr or workers > 1:
-            raise UsageError("--folds begins new trainings, one after the other", hint="leave the other options out")
-        _show_folds(data, folds, with_name(overrides, name), time_s, runs_dir, look, console)
-        return None
+        return _show_folds(data, folds, with_name(overrides, name), time_s, runs_dir, look, console)
     if dry_run:
-        _show_plan(given, is_new, look, console)
-        return None
+        return _show_plan(given, look, console)
     if estimate:
-        _show_estimate(given, is_new, look, console)
-        return None
+        return _show_estimate(given, look, console)
     if find_lr:
-        _find_rate(given, is_new, runs_dir, look, console)
-        return None
+        return _find_rate(given, runs_dir, look, console)
 
     from railcar.workflows.train import train
 
@@ -145,9 +145,29 @@ def command(
     return None
 
 
+_OLD = ("--resume", "--from")
+_INSTEAD = ("--dry-run", "--estimate", "--find-lr")
+_ALONE = {
+    "--on": ("--on is for one training, new or stopped", ("--from", *_INSTEAD, "--folds", "--workers")),
+    "--time": ("--time is for a training", _INSTEAD),
+    "--folds": ("--folds begins new trainings, one after the other", (*_OLD, *_INSTEAD, "--workers")),
+    "--dry-run": ("--dry-run shows what a new training would do", (*_OLD, "--estimate", "--find-lr")),
+    "--estimate": ("--estimate is of a new training", (*_OLD, "--find-lr")),
+    "--find-lr": ("--find-lr tries rates for a new training", _OLD),
+}
+"""Option -> what it is for, and those that it does not go with."""
+
+
+def _refuse_mixtures(given: dict[str, bool]) -> None:
+    for option, (what, others) in _ALONE.items():
+        if given[option] and (other := next((one for one in others if given[one]), None)):
+            raise UsageError(what, hint=f"leave {other} out")
+
+
 def _train_away(
     given: Any,
     resume: str | None,
+    overrides: tuple[str, ...],
     asked: dict[str, Any],
     time_s: float | None,
     runs_dir: Path | str,
@@ -168,6 +188,7 @@ def _train_away(
     words = ["--json"] if console.json else []
     if resume is not None:
         load, recipe = pack_run(run := find_run(resume or None, runs_dir)), load_recipe(run.recipe_path)
+        words += to_words(overrides)
     else:
         load, recipe = pack(given), given.recipe
         words += [] if given.is_complete else ["--name", recipe.name, *to_words(given.overrides)]
@@ -213,17 +234,13 @@ def _show_folds(
     console.result(format_folds(found.to_dict()))
 
 
-def _show_plan(given: Any, is_new: bool, look: dict[str, Any], console: Console) -> None:
-    if not is_new:
-        raise UsageError("--dry-run shows what a new training would do", hint="leave --resume and --from out")
+def _show_plan(given: Any, look: dict[str, Any], console: Console) -> None:
     from railcar.workflows.plan import plan
 
     console.result(plan(given, **look).rstrip())
 
 
-def _show_estimate(given: Any, is_new: bool, look: dict[str, Any], console: Console) -> None:
-    if not is_new:
-        raise UsageError("--estimate is of a new training", hint="leave --resume and --from out")
+def _show_estimate(given: Any, look: dict[str, Any], console: Console) -> None:
     from railcar.workflows.estimate import estimate
 
     found = estimate(given, **look)
@@ -248,9 +265,7 @@ def _show_estimate(given: Any, is_new: bool, look: dict[str, Any], console: Cons
     )
 
 
-def _find_rate(given: Any, is_new: bool, runs_dir: Path | str, look: dict[str, Any], console: Console) -> None:
-    if not is_new:
-        raise UsageError("--find-lr tries rates for a new training", hint="leave --resume and --from out")
+def _find_rate(given: Any, runs_dir: Path | str, look: dict[str, Any], console: Console) -> None:
     from railcar.workflows.find_rate import find_learning_rate
 
     found = find_learning_rate(given, runs_dir=runs_dir, **look)
