@@ -53,7 +53,8 @@ class TunedDense(keras.layers.Dense):
             return super().call(inputs, training=training)
         result = multiply(inputs, tf.cast(self.kernel, inputs.dtype))
         if self.bias is not None:
-            result = tf.nn.bias_add(result, tf.cast(self.bias, result.dtype))
+            # Not tf.nn.bias_add: on a CPU its gradient is summed in bfloat16, and is mostly rounding.
+            result = result + tf.cast(self.bias, result.dtype)
         return result if self.activation is None else self.activation(result)
 
 

@@ -35,7 +35,8 @@ class WhitenPatches(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         kernel, bias = (tf.cast(one, self.compute_dtype) for one in (self.kernel, self.bias))
-        return tf.nn.bias_add(tf.nn.conv2d(inputs, kernel, strides=1, padding="VALID"), bias)
+        # Not tf.nn.bias_add: on a CPU its gradient is summed in bfloat16, and is mostly rounding.
+        return tf.nn.conv2d(inputs, kernel, strides=1, padding="VALID") + bias
 
     def adapt(self, images: NDArray[np.float32], epsilon: float = 5e-4) -> None:
         """Set the kernel by `images` float32 [n, height, width, channels], scaled as the layer gets them. `epsilon` is
