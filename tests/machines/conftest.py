@@ -35,6 +35,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def mnist_here(place: Path, mnist_folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """MNIST, as if this computer had downloaded it before; where its files are not here, the embedded sample."""
+    if mnist_folder is None:
+        return "mnist-sample"
+    monkeypatch.setenv("RAILCAR_CACHE", str(place / "cache"))
+    (place / "cache" / "datasets").mkdir(parents=True)
+    (place / "cache" / "datasets" / "mnist").symlink_to(mnist_folder)
+    return "mnist"
+
+
 @pytest.fixture(params=["namespaces", "loopback"])
 def cloud(request: pytest.FixtureRequest, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
     """The fake provider, with both kinds of hosts."""

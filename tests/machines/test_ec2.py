@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,9 @@ from railcar.machines.base import MachineSpec, Request
 from railcar.machines.ec2 import Ec2Provider, quota_of, write_cloud_config
 from railcar.machines.lease import list_leases, make_key, new_lease, read_lease
 from railcar.machines.renting import give_back, rent, wait_for
+from railcar.runs.index import list_runs
 from railcar.runs.run_dir import RunDir
+from tests.machines.away import SAME, assert_as_documented, assert_same_weights, railcar, train_away
 from tests.machines.clouds import Cloud, run_cloud
 from tests.machines.contract import OWNER, ProviderContract
 from tests.machines.hosts import say_nothing
@@ -243,15 +243,15 @@ def test_the_cloud_config_is_yaml_that_cloud_init_reads():
     assert found["runcmd"] == [["sh", "/opt/railcar/start.sh"]]
 
 
-def test_the_whole_way_and_nothing_is_left(ec2, provider, place):
+def test_the_whole_way_and_nothing_is_left(ec2, provider, place, mnist_here):
     """`railcar train --on aws`: a real training on the host, its run at home; instances, disks, groups are gone."""
-    words = ["train", "--on", "aws", "--yes", "--python", sys.executable, "--set", "training.steps=4", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "railcar", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, done.stderr
-    run = RunDir(json.loads(done.stdout)["path"])
+    words = (mnist_here, "--set", "training.steps=4", *SAME)
+    done = train_away(*words, on="aws")
+    [run] = [RunDir(one.path) for one in list_runs(place / "runs")]
     assert run.state() == "finished"
+    assert_as_documented("aws.md", done.stderr + done.stdout)
+    local = RunDir(json.loads(railcar("train", *words, "--json").stdout)["path"])
+    assert_same_weights(run, local)
     assert run.read_manifest()["machine"]["machine_type"] == "c7i.2xlarge"
     assert "c7i.2xlarge in us-east-1a: $0.36 an hour, at most $1.43" in done.stderr
     assert "is gone: aws lists nothing of it any more" in done.stderr

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,9 @@ from railcar.machines.base import MachineSpec
 from railcar.machines.gce import GceProvider, instance_name
 from railcar.machines.lease import list_leases, new_lease, read_lease
 from railcar.machines.renting import give_back, rent, wait_for
+from railcar.runs.index import list_runs
 from railcar.runs.run_dir import RunDir
+from tests.machines.away import SAME, assert_as_documented, assert_same_weights, railcar, train_away
 from tests.machines.clouds import Cloud, run_cloud
 from tests.machines.contract import ProviderContract, wait_until_gone
 from tests.machines.hosts import say_nothing
@@ -184,15 +184,15 @@ def test_without_credentials_it_says_how_to_log_in(place, monkeypatch):
     assert "gcloud auth application-default login" in caught.value.hint
 
 
-def test_the_whole_way_and_nothing_is_left(gce, provider, place):
+def test_the_whole_way_and_nothing_is_left(gce, provider, place, mnist_here):
     """`railcar train --on gcp`: a real training on the host, its run at home; instance, disk, rules are gone."""
-    words = ["train", "--on", "gcp", "--yes", "--python", sys.executable, "--set", "training.steps=4", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "railcar", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, done.stderr
-    run = RunDir(json.loads(done.stdout)["path"])
+    words = (mnist_here, "--set", "training.steps=4", *SAME)
+    done = train_away(*words, on="gcp")
+    [run] = [RunDir(one.path) for one in list_runs(place / "runs")]
     assert run.state() == "finished"
+    assert_as_documented("gcp.md", done.stderr + done.stdout)
+    local = RunDir(json.loads(railcar("train", *words, "--json").stdout)["path"])
+    assert_same_weights(run, local)
     assert run.read_manifest()["machine"]["zone"] == "us-central1-a"
     assert "is gone: gcp lists nothing of it any more" in done.stderr
     assert not list_leases()

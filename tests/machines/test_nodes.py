@@ -13,7 +13,7 @@ import pytest
 from railcar.machines.lease import list_leases
 from railcar.runs.index import list_runs
 from railcar.runs.run_dir import RunDir
-from tests.machines.test_train_on import SAME, assert_nothing_is_left, railcar, train_away
+from tests.machines.away import SAME, assert_nothing_is_left, railcar, train_away
 
 STEPS = ("--set", "training.steps=60", "--set", "training.validate_every=10", *SAME)
 TWO = ("--set", "machine.nodes=2")

@@ -10,42 +10,25 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from railcar.machines.fake import FakeProvider
 from railcar.machines.lease import Lease, list_leases
 from railcar.machines.shell import Shell
 from railcar.runs.index import find_run, list_runs
 from railcar.runs.run_dir import RunDir
+from tests.machines.away import (
+    SAME,
+    SHORT,
+    assert_as_documented,
+    assert_nothing_is_left,
+    assert_same_weights,
+    railcar,
+    train_away,
+)
 from tests.machines.hosts import machine
 from tests.servers import free_port
-
-# Which kernels are fastest is measured on each machine anew; these give the same bits everywhere.
-SAME = ("--set", "training.kernels=own", "--set", "training.precision=float32")
-SHORT = ("--set", "training.steps=6", "--set", "training.batch_size=64", *SAME)
-
-
-def railcar(*words: str, check: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "railcar", *words]
-    found = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=cwd)
-    assert "Traceback" not in found.stderr
-    if check:
-        assert found.returncode == 0, found.stderr
-    return found
-
-
-def train_away(*words: str, on: str = "fake", check: bool = True) -> subprocess.CompletedProcess[str]:
-    return railcar("train", *words, "--on", on, "--yes", "--python", sys.executable, check=check)
-
-
-def weights_of(run: RunDir) -> Sequence[np.ndarray]:
-    from railcar.artifact.artifact import read_artifact
-
-    return read_artifact(run.artifact).load_model().get_weights()
 
 
 def write_ssh_config(place: Path, lease: Lease, shell: Shell) -> Path:
@@ -58,19 +41,13 @@ def write_ssh_config(place: Path, lease: Lease, shell: Shell) -> Path:
     return config
 
 
-def assert_nothing_is_left(provider: FakeProvider) -> None:
-    assert not provider.list("tester")
-    assert not list_leases()
-
-
 def test_a_run_comes_home_equal_to_a_local_one_and_nothing_is_left(network, place):
     there = json.loads(train_away(*SHORT, "--json").stdout)
     here = json.loads(railcar("train", *SHORT, "--json").stdout)
     assert there["path"] == str(place / "runs" / there["run"])
     away, local = RunDir(there["path"]), RunDir(here["path"])
 
-    for one, other in zip(weights_of(away), weights_of(local), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same_weights(away, local)
     assert there["evaluation"] == here["evaluation"]
     assert away.recipe_path.read_text() == local.recipe_path.read_text()
     assert names_of(away) == names_of(local)
@@ -104,24 +81,19 @@ def test_ones_own_folder_and_code_go_along_and_the_run_speaks_of_them_as_here(ne
     assert_nothing_is_left(network)
 
 
-def test_a_known_set_that_is_here_goes_along_to_a_host_without_a_network(network, place, mnist_folder, monkeypatch):
-    if not network.network or mnist_folder is None:
+def test_a_known_set_that_is_here_goes_along_to_a_host_without_a_network(network, place, mnist_here):
+    if not network.network or mnist_here != "mnist":
         pytest.skip("needs a host without a network (root and iproute2) and the files of MNIST")
-    monkeypatch.setenv("RAILCAR_CACHE", str(place / "cache"))
-    (place / "cache" / "datasets").mkdir(parents=True)
-    (place / "cache" / "datasets" / "mnist").symlink_to(mnist_folder)
-    there = json.loads(train_away("mnist", "--set", "training.steps=3", *SAME, "--json").stdout)
-    here = json.loads(railcar("train", "mnist", "--set", "training.steps=3", *SAME, "--json").stdout)
-    for one, other in zip(*(weights_of(RunDir(run["path"])) for run in (there, here)), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert there["evaluation"] == here["evaluation"]
+    with machine(network) as (lease, shell):
+        train_away("mnist", "--set", "training.steps=2", *SAME, on=lease.name)
+        assert len(shell.read("ls ~/.railcar/cache/datasets/mnist").split()) == 4
 
 
 def test_a_host_of_ones_own_is_used_and_left_alone(network, place):
     with machine(network) as (lease, shell):
         config = write_ssh_config(place, lease, shell)
         first = train_away(*SHORT, "--set", f"machine.ssh_config={config}", on="ssh:box")
-        assert "copying railcar" in first.stderr
+        assert_as_documented("machines.md", first.stderr + first.stdout)
         again = train_away(*SHORT, "--set", f"machine.ssh_config={config}", on="ssh:box")
         assert "copying railcar" not in again.stderr
         assert network.find(lease.name, lease.owner).state == "running"  # type: ignore[union-attr]
@@ -311,8 +283,7 @@ def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(netwo
     assert run.state() == "finished"
     assert [row["step"] for row in run.read_metrics() if "val_loss" in row] == list(range(20, 161, 20))
     local = RunDir(json.loads(railcar(*words, "--json").stdout)["path"])
-    for one, other in zip(weights_of(run), weights_of(local), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same_weights(run, local)
     assert_nothing_is_left(network)
 
 

@@ -1,0 +1,66 @@
+"""`railcar train --on` as a user types it, and what is looked at afterwards."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from railcar.machines.fake import FakeProvider
+from railcar.machines.lease import list_leases
+from railcar.runs.run_dir import RunDir
+
+GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
+# Which kernels are fastest is measured on each machine anew; these give the same bits everywhere.
+SAME = ("--set", "training.kernels=own", "--set", "training.precision=float32")
+SHORT = ("--set", "training.steps=6", "--set", "training.batch_size=64", *SAME)
+
+
+def railcar(*words: str, check: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "railcar", *words]
+    found = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=cwd)
+    assert "Traceback" not in found.stderr
+    if check:
+        assert found.returncode == 0, found.stderr
+    return found
+
+
+def train_away(*words: str, on: str = "fake", check: bool = True) -> subprocess.CompletedProcess[str]:
+    return railcar("train", *words, "--on", on, "--yes", "--python", sys.executable, check=check)
+
+
+def weights_of(run: RunDir) -> Sequence[np.ndarray]:
+    from railcar.artifact.artifact import read_artifact
+
+    return read_artifact(run.artifact).load_model().get_weights()
+
+
+def assert_same_weights(one: RunDir, other: RunDir) -> None:
+    for first, second in zip(weights_of(one), weights_of(other), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def assert_nothing_is_left(provider: FakeProvider) -> None:
+    assert not provider.list("tester")
+    assert not list_leases()
+
+
+def assert_as_documented(page: str, output: str) -> None:
+    """The lines of the guide's transcript are those of the output, in their order, but for figures, and for what the
+    guide leaves out (`...`)."""
+    [transcript] = re.findall(r"<!-- transcript -->\n+```text\n(.*?)```", (GUIDES / page).read_text(), re.DOTALL)
+    shown = [_without_figures(line) for line in transcript.splitlines() if line.strip() not in ("", "...")]
+    assert len(shown) > 8
+    lines = iter([_without_figures(line) for line in output.splitlines()])
+    for line in shown:
+        assert line in lines, f"{page} shows {line!r}, which is not (here) in:\n{output}"
+
+
+def _without_figures(line: str) -> str:
+    line = re.sub(r"\S*\bruns/(\S+)-[0-9]{8}-[0-9]{6}-[0-9a-f]{4}", r"runs/\1-#", line)
+    words = re.sub(r"-[0-9a-f]{4,6}\b|[0-9][0-9,.:-]*(m[0-9]+s)?", "#", line.strip())
+    return re.sub(r"\s+|(?<=#)#", " ", re.sub("#+", "#", words))
