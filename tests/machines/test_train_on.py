@@ -232,7 +232,7 @@ def test_on_ones_own_machine_an_end_may_be_set_and_what_was_trained_comes_home(n
             "--set",
             f"machine.ssh_config={config}",
             "--max-hours",
-            str(20 / 3600),
+            str(40 / 3600),
         ]
         ended = train_away(*words, *SAME, on="ssh:box", check=False)
     assert ended.returncode == 143
