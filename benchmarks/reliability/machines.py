@@ -13,6 +13,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ from railcar.machines.guarding import write_start_script
 from railcar.machines.lease import list_leases, machines_dir, make_key, new_lease
 from railcar.machines.renting import give_back, rent, wait_for
 from railcar.machines.shell import Shell
+from railcar.runs.index import list_runs
+from railcar.runs.run_dir import RunDir
 from railcar.workflows.machines import destroy_found, down, list_machines
 
 RAILCAR = [sys.executable, "-m", "railcar"]
@@ -94,6 +97,42 @@ def measure_killed_clients(folder: Path, trials: int | None, chance: random.Rand
                 else:
                     failures.append(f"call {number}, {when}: status {done.returncode}, left over: {left}")
     return Outcome(passed, n_trials, f"the first {most} calls", failures)
+
+
+def measure_lost_network(folder: Path, trials: int | None, chance: random.Random) -> Outcome:
+    """Row 9b: the machine's network is cut for 60 s in the middle of a training. It goes on, is followed again without
+    anybody's hand, and comes home whole."""
+    passed, trials, failures = 0, trials or 5, []
+    settings = ["training.steps=1500", "training.validate_every=50", "training.kernels=own"]
+    words = ["train", "--on", "fake", "--yes", "--python", sys.executable, "--runs-dir", str(folder / "runs")]
+    words += [word for setting in settings for word in ("--set", setting)]
+    for number in range(trials):
+        with cloud(folder / str(number)) as provider:
+            null = subprocess.DEVNULL
+            client = subprocess.Popen([*RAILCAR, *words], stderr=subprocess.PIPE, stdin=null, stdout=null, text=True)
+            assert client.stderr
+            lines: list[str] = []
+            for line in client.stderr:
+                if "val loss" in line and not any("val loss" in one for one in lines):
+                    threading.Thread(target=_cut, args=(provider, list_leases()[0].name, chance.uniform(0, 5))).start()
+                lines.append(line)
+            status, run = client.wait(), list_runs(folder / "runs")[0]
+            steps = [row["step"] for row in RunDir(run.path).read_metrics() if "val_loss" in row]
+            told = sum("is followed again as soon as it answers" in line for line in lines)
+            left = [*provider.list(OWNER), *list_leases()]
+            is_whole = run.state == "finished" and steps == list(range(50, 1501, 50))
+            if status == 0 and is_whole and told == 1 and not left:
+                passed += 1
+            else:
+                failures.append(f"status {status}, {run.state}, {len(steps)} validations, told {told}, left: {left}")
+    return Outcome(passed, trials, "cut for 60 s; finished, no line lost, nothing left", failures)
+
+
+def _cut(provider: FakeProvider, name: str, after_s: float) -> None:
+    time.sleep(after_s)
+    provider.set_link(name, is_up=False)
+    time.sleep(60)
+    provider.set_link(name, is_up=True)
 
 
 def measure_lost_answers(folder: Path, trials: int | None, chance: random.Random) -> Outcome:

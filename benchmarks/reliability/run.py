@@ -59,6 +59,7 @@ def build_rows() -> list[Row]:
         Row("8", "SIGTERM to a saved checkpoint, 20 s at most", kills.measure_sigterm, 20, 1),
         Row("8b", "the same, with its run in a bucket", bucket.measure_sigterm, 20, 1),
         Row("9", "client killed around every API call", machines.measure_killed_clients, None, 2),
+        Row("9b", "network lost for 60 s: goes on, comes home", machines.measure_lost_network, 5, 1),
         Row("10", "create's answer lost, repeated: one machine", machines.measure_lost_answers, 20, 2),
         Row("11", "ending fails: never called gone", machines.measure_failing_ends, 20, 2),
         Row("12", "nobody there: gone by its deadline", machines.measure_deadlines, 20, 2),
@@ -71,7 +72,8 @@ def build_rows() -> list[Row]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", default="1,2,3,4,5,6,7,8,8b,9,10,11,12,13,14,15,16", help="which rows, such as 1,4")
+    every = ",".join(row.number for row in build_rows())
+    parser.add_argument("--rows", default=every, help="which rows, such as 1,4")
     parser.add_argument("--quick", action="store_true", help="a few trials of each")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places")
     parser.add_argument("--json", type=Path, help="also write the results into this file")
