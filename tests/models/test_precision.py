@@ -29,7 +29,7 @@ def differentiate(model: keras.Model, inputs: Any, labels: Any) -> dict[str, np.
     @tf.function
     def step(inputs: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = compute(labels, model(inputs, training=True))
+            loss: Any = compute(labels, model(inputs, training=True))
         return tape.gradient(loss, [one.value for one in model.trainable_variables])
 
     found = [tf.convert_to_tensor(one).numpy().ravel().astype(float) for one in step(inputs, labels)]
@@ -63,7 +63,8 @@ def test_a_dense_layer_whose_product_is_turned_adds_its_bias_up_exactly() -> Non
     labels = tf.cast(tf.argmax(inputs[:, :10], -1), tf.int32)
     found = []
     for dtype in ("float32", "mixed_bfloat16"):
-        layer = TunedDense(10, dtype=dtype, kernel_initializer=keras.initializers.GlorotUniform(seed=1), name="dense")
+        start: Any = keras.initializers.GlorotUniform(seed=1)
+        layer = TunedDense(10, dtype=dtype, kernel_initializer=start, name="dense")
         layer.forward_gradients = frozenset({INPUT})
         model = keras.Sequential(
             [keras.Input((64,)), layer, keras.layers.Activation("linear", dtype="float32")], name="net"
