@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from railcar.api import cross_validate, evaluate, load, predict, train, tune
+    from railcar.api import cross_validate, evaluate, export, load, predict, train, tune
     from railcar.recipe.load import load_recipe
     from railcar.recipe.schema import Recipe
 
@@ -19,6 +19,7 @@ _HOMES = {
     "Recipe": "railcar.recipe.schema",
     "cross_validate": "railcar.api",
     "evaluate": "railcar.api",
+    "export": "railcar.api",
     "load": "railcar.api",
     "load_recipe": "railcar.recipe.load",
     "predict": "railcar.api",
@@ -26,7 +27,18 @@ _HOMES = {
     "tune": "railcar.api",
 }
 
-__all__ = ["Recipe", "__version__", "cross_validate", "evaluate", "load", "load_recipe", "predict", "train", "tune"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "cross_validate",
+    "evaluate",
+    "export",
+    "load",
+    "load_recipe",
+    "predict",
+    "train",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:

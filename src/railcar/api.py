@@ -10,9 +10,10 @@ railcar.load(run.name).predict(images)
 from __future__ import annotations
 
 from railcar.workflows.evaluate import evaluate
+from railcar.workflows.export import export
 from railcar.workflows.folds import Folds, cross_validate
 from railcar.workflows.predict import load, predict
 from railcar.workflows.train import Run, train
 from railcar.workflows.tune import Found, tune
 
-__all__ = ["Folds", "Found", "Run", "cross_validate", "evaluate", "load", "predict", "train", "tune"]
+__all__ = ["Folds", "Found", "Run", "cross_validate", "evaluate", "export", "load", "predict", "train", "tune"]

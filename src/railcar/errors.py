@@ -10,6 +10,7 @@
     ├── RunError              a run directory that is damaged or in use                   1
     │   └── CheckpointError   no checkpoint, or none that is whole                        1
     ├── ArtifactError         an artifact that is damaged, foreign or too new             1
+    │   └── ExportError       a format that cannot hold a model, or that answers otherwise   1
     ├── WeightsMissing        pre-trained weights cannot be downloaded                    1
     ├── MissingExtra          an optional dependency is not installed                     1
     ├── OutputError           results cannot be written there                             1
@@ -96,6 +97,10 @@ class CheckpointError(RunError):
 
 
 class ArtifactError(RailcarError):
+    pass
+
+
+class ExportError(ArtifactError):
     pass
 
 

@@ -4,6 +4,7 @@
                       regression numbers in the targets' unit; preprocessing is part of it
     saved_model/      in place of that, the same of a network whose code only its user has
     artifact.json     format, kind, task, class names, feature spec, metrics, fingerprint, checksum of each file
+    encoding.json     of texts and rows: how raw ones become what the network takes; of a regression with `target`
     signature.json    input and output: names, shapes, dtypes
     samples/          twenty examples, inputs.npy (images) or inputs.parquet, and what is expected of them,
                       expected.npy: probabilities, or the numbers of a regression
@@ -54,25 +55,25 @@ class Artifact:
         """Of tables: what each column is."""
         return tuple(Column(one["name"], one["type"], form=one["form"]) for one in self.features["columns"])
 
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """Of texts and rows: how raw ones become what the network takes. Of a regression it has `target`, mean and
+        deviation of the targets. Raises `ArtifactError` where an older railcar has left it out."""
+        path = self.path / "encoding.json"
+        if not path.is_file():
+            raise ArtifactError(
+                f"{self.path}: does not say how its {self.kind}s are encoded; an older railcar made it",
+                hint="remove that folder, then make it anew with: railcar evaluate RUN",
+            )
+        return json.loads(path.read_bytes())
+
     def load_model(self) -> Any:
         """The keras.Model, uncompiled. Raises `ArtifactError` when Keras cannot read it."""
         if (self.path / FOLDER).is_dir():
             return SavedNetwork(self.path / FOLDER)
         import keras
 
-        import railcar.layers.activation
-        import railcar.layers.answers
-        import railcar.layers.identity
-        import railcar.layers.images
-        import railcar.layers.members
-        import railcar.layers.ngrams
-        import railcar.layers.norm
-        import railcar.layers.pooling
-        import railcar.layers.tables
-        import railcar.layers.texts
-        import railcar.layers.tuned
-        import railcar.layers.whiten
-        import railcar.layers.words  # all of them register layers of ours  # noqa: F401
+        import railcar.layers.all  # registers layers of ours  # noqa: F401
 
         try:
             return keras.models.load_model(self.path / "model.keras", compile=False, safe_mode=True)
@@ -103,11 +104,13 @@ def write_artifact(
     samples: tuple[Any, NDArray[np.float32]],
     facts: dict[str, Any],
     own: tuple[Any | None] | None = None,
+    encoding: dict[str, Any] | None = None,
 ) -> Artifact:
     """Write `path` anew, replacing an older one. `about` has `kind`, `task`, `class_names` and `features`
     (`image_shape` of images, `columns` of tables); `samples` are inputs and what is expected of them; `facts` (metrics,
     run, checkpoint, data fingerprint, versions) go into artifact.json as they are. `own` says that
-    the code of the network is not ours: it has the network without the encoding, None where there is none."""
+    the code of the network is not ours: it has the network without the encoding, None where there is none. `encoding` is
+    how raw texts and rows become what the network takes."""
     partial = path.with_name(f".partial-{path.name}")
     with explain_output_errors(path), ExitStack() as stack:
         stack.callback(shutil.rmtree, partial, ignore_errors=True)
@@ -116,7 +119,9 @@ def write_artifact(
         if own is None:
             model.save(partial / "model.keras")
         else:
-            write_saved_model(partial / FOLDER, model, *own)
+            write_saved_model(partial / FOLDER, model, *own, image_shape=about["features"].get("image_shape"))
+        if encoding is not None:
+            (partial / "encoding.json").write_text(json.dumps(encoding, ensure_ascii=False) + "\n")
         if isinstance(samples[0], np.ndarray):
             np.save(partial / "samples" / "inputs.npy", samples[0])
         else:

@@ -1,10 +1,11 @@
 """A network whose code only its user has, as a SavedModel: what it computes, without the code that made it.
 
-`serve` takes raw input as `model.keras` would, `network` what encoded texts or rows are.
+`serve` takes raw input as `model.keras` would, `network` what encoded texts or rows are, or images of its own size.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class SavedNetwork:
         import tensorflow as tf
 
         try:
-            self._loaded: Any = tf.saved_model.load(str(path))
+            self.loaded: Any = tf.saved_model.load(str(path))
         except (ValueError, OSError, tf.errors.OpError) as error:
             reason = (str(error).splitlines() or ["no reason given"])[0]
             raise ArtifactError(
@@ -29,15 +30,18 @@ class SavedNetwork:
             ) from error
 
     def __call__(self, inputs: Any, training: bool = False) -> Any:
-        return self._loaded.serve(inputs)
+        return self.loaded.serve(inputs)
 
     def get_layer(self, name: str) -> Any:
         """The network without the encoding before it."""
-        return lambda inputs, training=False: self._loaded.network(inputs)
+        return lambda inputs, training=False: self.loaded.network(inputs)
 
 
-def write_saved_model(path: Path, model: Any, network: Any | None) -> None:
-    """Write `model`, a keras.Model from raw input to logits, and of texts and rows its `network`, into `path`."""
+def write_saved_model(
+    path: Path, model: Any, network: Any | None, *, image_shape: Sequence[int] | None = None
+) -> None:
+    """Write `model`, a keras.Model from raw input to logits, and of texts and rows its `network`, into `path`; of
+    images, those of `image_shape` (height, width, channels) have a way of their own, without resizing."""
     import keras
     import tensorflow as tf
 
@@ -48,6 +52,9 @@ def write_saved_model(path: Path, model: Any, network: Any | None) -> None:
             given = one.input if isinstance(one.input, dict) else one.inputs[0]
             spec: Any = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), given)
             archive.add_endpoint(name=name, fn=_answers_of(one), input_signature=[spec])
+    if image_shape is not None:
+        sized: Any = tf.TensorSpec([None, *image_shape], "uint8")
+        archive.add_endpoint(name="network", fn=_answers_of(model), input_signature=[sized])
     archive.write_out(str(path), verbose=False)
 
 

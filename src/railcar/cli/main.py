@@ -31,6 +31,7 @@ COMMANDS = {
     "tune": "Search for a better recipe.",
     "evaluate": "Measure a run's model on its test split.",
     "predict": "Say what is on images, or in the rows of a CSV file.",
+    "export": "Write a run's model for other runtimes.",
     "data": "Check data, prepare it, and look after the cache.",
     "machine": "Use other machines: your own over ssh, or rented ones.",
     "runs": "List, show, compare and delete runs.",

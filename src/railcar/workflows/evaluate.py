@@ -66,7 +66,7 @@ def evaluate(
                 reporter.warn(line)
         else:
             source = artifact
-        measured = _open_own(found, recipe, reporter) if data is None else _open_other(found, data, reporter)
+        measured = open_own_data(found, recipe, reporter) if data is None else _open_other(found, data, reporter)
         shown = _choose_split(measured, split)
         where = measured.source if data is not None else f"its {shown.name} split"
         reporter.say(f"measuring {found.name} on {where}: {len(shown):,} {measured.features.noun}")
@@ -113,7 +113,7 @@ def _choose_checkpoint(recipe: Recipe, checkpoint: str | int | None) -> str | No
     return "last" if recipe.training.best == "last" else None
 
 
-def _open_own(run: RunDir, recipe: Recipe, reporter: Reporter) -> Dataset:
+def open_own_data(run: RunDir, recipe: Recipe, reporter: Reporter) -> Dataset:
     """The data that the run was trained on; `RunError` when it has changed since."""
     features = read_features(run)
     dataset = encode(read_data(recipe, None, reporter), features, reporter)

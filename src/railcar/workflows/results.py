@@ -20,7 +20,7 @@ from railcar.data.pipeline import Batches
 from railcar.data.types import Dataset, Features, Split
 from railcar.evaluation.evaluate import Evaluator
 from railcar.evaluation.metrics import describe, describe_regression, in_unit, softmax
-from railcar.layers.images import average_views
+from railcar.layers.images import ResizeImages, ViewAverage, average_views
 from railcar.layers.ngrams import count_words
 from railcar.layers.raw import NETWORK, take_raw
 from railcar.layers.tables import EncodeColumns
@@ -214,8 +214,9 @@ def write_run_artifact(run: RunDir, finished: Finished, split: Split, evaluation
             "kind": features.kind,
             "task": features.task,
             "class_names": list(features.class_names),
-            "features": _describe_for_artifact(features),
+            "features": _describe_for_artifact(features, finished.model),
         },
+        encoding=None if features.encoding is None else {**features.encoding, "target": features.target},
         samples=(inputs, answers if features.task == "regression" else softmax(answers)),
         facts={
             "run": run.name,
@@ -228,9 +229,10 @@ def write_run_artifact(run: RunDir, finished: Finished, split: Split, evaluation
     )
 
 
-def _describe_for_artifact(features: Features) -> dict[str, Any]:
+def _describe_for_artifact(features: Features, model: Any) -> dict[str, Any]:
     if features.kind == "image":
-        return {"image_shape": list(features.image_shape)}
+        fits = [one.fit for one in model.layers if isinstance(one, ResizeImages | ViewAverage)]
+        return {"image_shape": list(features.image_shape), "fit": fits[0] if fits else "stretch"}
     columns = (features.encoding or {}).get("columns", ())
     return {"columns": [{key: one[key] for key in ("name", "type", "form")} for one in columns]}
 

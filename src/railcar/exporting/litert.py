@@ -1,0 +1,44 @@
+"""LiteRT (once TensorFlow Lite): one small file for phones, boards and browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.errors import ExportError
+from railcar.exporting.core import Core
+
+FILE = "model.tflite"
+
+
+def write_litert(path: Path, core: Core, calibration: NDArray[Any] | None = None) -> None:
+    """Write `core` into the file `path`. `calibration`, encoded examples [n, ...], makes weights and activations 8-bit
+    integers where LiteRT has kernels for them. Raises `ExportError` when LiteRT has no way to compute it."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    spec = tf.TensorSpec([1 if core.recurs else None, *core.shape], core.dtype, name="input")
+    compute: Any = tf.function(core.compute, input_signature=[spec], autograph=False)
+    # Variables as constants: LiteRT would have them read before anything is in them.
+    frozen = convert_variables_to_constants_v2(compute.get_concrete_function())
+    converter: Any = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    if calibration is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: _one_by_one(calibration)
+    try:
+        path.write_bytes(converter.convert())
+    except Exception as error:  # the converter raises many kinds
+        lines = [line.strip() for line in str(error).splitlines() if "error:" in line or "op" in line.lower()]
+        told = (lines or [type(error).__name__])[0][-160:]
+        raise ExportError(
+            f"LiteRT cannot hold this network: {told}", hint="export it with --format saved_model or onnx"
+        ) from error
+
+
+def _one_by_one(examples: NDArray[Any]) -> Iterable[list[NDArray[Any]]]:
+    for one in examples:
+        yield [np.asarray(one)[None]]
