@@ -108,9 +108,9 @@ def write_artifact(
 ) -> Artifact:
     """Write `path` anew, replacing an older one. `about` has `kind`, `task`, `class_names` and `features`
     (`image_shape` of images, `columns` of tables); `samples` are inputs and what is expected of them; `facts` (metrics,
-    run, checkpoint, data fingerprint, versions) go into artifact.json as they are. `own` says that
-    the code of the network is not ours: it has the network without the encoding, None where there is none. `encoding` is
-    how raw texts and rows become what the network takes."""
+    run, checkpoint, data fingerprint, versions) go into artifact.json as they are. `own` says that the code of the
+    network is not ours: it has the network without the encoding, None where there is none. `encoding` is how raw texts
+    and rows become what the network takes."""
     partial = path.with_name(f".partial-{path.name}")
     with explain_output_errors(path), ExitStack() as stack:
         stack.callback(shutil.rmtree, partial, ignore_errors=True)

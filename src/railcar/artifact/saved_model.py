@@ -37,9 +37,7 @@ class SavedNetwork:
         return lambda inputs, training=False: self.loaded.network(inputs)
 
 
-def write_saved_model(
-    path: Path, model: Any, network: Any | None, *, image_shape: Sequence[int] | None = None
-) -> None:
+def write_saved_model(path: Path, model: Any, network: Any | None, *, image_shape: Sequence[int] | None = None) -> None:
     """Write `model`, a keras.Model from raw input to logits, and of texts and rows its `network`, into `path`; of
     images, those of `image_shape` (height, width, channels) have a way of their own, without resizing."""
     import keras

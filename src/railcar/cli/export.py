@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +10,6 @@ from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option
 from railcar.cli.text import format_size, format_table
 from railcar.errors import UsageError
-
-if TYPE_CHECKING:
-    from railcar.exporting.formats import Exported
 
 _NEXT = {
     "keras": "import railcar.layers.all, keras; keras.saving.load_model('{path}/model.keras')",
@@ -33,7 +29,10 @@ _NEXT = {
     help="Which; may be given several times. saved_model when absent.",
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), metavar="DIR", help="Where: DIR/FORMAT/VERSION. exports/RUN when absent."
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where: DIR/FORMAT/VERSION. exports/RUN when absent.",
 )
 @click.option("--int8", is_flag=True, help="With --format litert: 8-bit integers, and what they cost is measured.")
 @click.option(
@@ -85,4 +84,6 @@ def _describe_accuracy(found: dict[str, float]) -> str:
     n = int(found["examples"])
     if "error" in found:
         return f"8-bit integers: error {found['error']:.4g}, before {found['error_before']:.4g}, of {n:,} test examples"
-    return f"8-bit integers: {found['accuracy']:.2%} right, before {found['accuracy_before']:.2%}, of {n:,} test examples"
+    return (
+        f"8-bit integers: {found['accuracy']:.2%} right, before {found['accuracy_before']:.2%}, of {n:,} test examples"
+    )

@@ -11,6 +11,7 @@ from typing import Any
 from railcar.artifact.artifact import Artifact
 from railcar.artifact.saved_model import SavedNetwork
 from railcar.errors import ExportError
+from railcar.layers.images import ResizeImages
 from railcar.layers.raw import NETWORK
 from railcar.layers.texts import FIRST_WORD
 from railcar.registry import NGRAMS, RAW, WORDS
@@ -19,21 +20,23 @@ from railcar.registry import NGRAMS, RAW, WORDS
 @dataclass(frozen=True)
 class Core:
     """`compute` takes one tensor, [n, *shape] of `dtype`, and gives float32 [n, n_outputs]. `recurs`: it goes through
-    its input step by step, which LiteRT holds for one example at a time only. `tracked` has its variables."""
+    its input step by step, which LiteRT holds for one example at a time only. `tracked` has its variables. `resizes`
+    are (height, width, fit): what is done to an image, one after the other, before it is the input."""
 
     compute: Any
     tracked: Any
     shape: tuple[int, ...]
     dtype: str
     recurs: bool = False
+    resizes: tuple[tuple[int, int, str], ...] = ()
 
 
 def find_core(artifact: Artifact, model: Any) -> Core:
     """Of the loaded `model` of an artifact. Raises `ExportError` for a network that takes raw texts itself."""
     if artifact.kind == "image":
-        # At the network's own size nothing is resized; a network of the user's own has a way of its own for that.
-        network = model.get_layer(NETWORK) if isinstance(model, SavedNetwork) else model
-        return Core(build_answer(network, artifact), tracked(model), artifact.image_shape, "uint8")
+        network, resizes = _cut_resizing(artifact, model)
+        shape = (*resizes[-1][:2], artifact.image_shape[2])
+        return Core(build_answer(network, artifact), tracked(model), shape, "uint8", resizes=resizes)
     encoding, network = artifact.encoding, model.get_layer(NETWORK)
     if encoding.get("form") == RAW:
         raise ExportError(
@@ -51,6 +54,21 @@ def find_core(artifact: Artifact, model: Any) -> Core:
 def tracked(model: Any) -> Any:
     """What TensorFlow must save with a function that calls an artifact's model."""
     return model.loaded if isinstance(model, SavedNetwork) else model
+
+
+def _cut_resizing(artifact: Artifact, model: Any) -> tuple[Any, tuple[tuple[int, int, str], ...]]:
+    """A network for images without the resizing that it begins with, which small runtimes cannot do, and that."""
+    import keras
+
+    height, width, _ = artifact.image_shape
+    usual = ((height, width, artifact.features.get("fit", "stretch")),)
+    if isinstance(model, SavedNetwork):
+        return model.get_layer(NETWORK), usual  # made for images of that size
+    first = [one for one in model.layers if isinstance(one, ResizeImages)]
+    if not first:
+        return model, usual  # with several views of each: at that size it resizes nothing
+    network = keras.Model(first[-1].output, model.outputs[0])
+    return network, tuple((one.height, one.width, one.fit) for one in first)
 
 
 _RECURRENT = {"Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN"}
@@ -93,7 +111,7 @@ def describe(artifact: Artifact, core: Core) -> dict[str, Any]:
         "data_fingerprint": artifact.manifest.get("data_fingerprint"),
     }
     if artifact.kind == "image":
-        return {**about, "image_shape": list(artifact.image_shape), "fit": artifact.features.get("fit", "stretch")}
+        return {**about, "channels": core.shape[2], "resizes": [list(one) for one in core.resizes]}
     encoding = artifact.encoding
     if artifact.kind == "text":
         form = NGRAMS if encoding.get("form") == NGRAMS else WORDS

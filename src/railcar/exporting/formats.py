@@ -32,6 +32,8 @@ from railcar.storage.local import explain_output_errors
 
 TOLERANCE = 1e-3
 """How much a probability may differ from the artifact's; of a regression, of the spread of its numbers."""
+
+
 @dataclass(frozen=True)
 class Exported:
     """`difference` is the largest from what the artifact expects of its samples; of 8-bit integers `accuracy` has what
@@ -48,15 +50,21 @@ class Exported:
         return {**asdict(self), "path": str(self.path)}
 
 
-def explain_limits(artifact: Artifact, name: str) -> list[str]:
-    """What a format does not hold, in words, before it is made."""
+def explain_limits(artifact: Artifact, model: Any, name: str) -> list[str]:
+    """What a format does not hold, in words, before it is made. Raises `ExportError` where it cannot hold the model."""
+    if name == "keras" and (artifact.path / OWN).is_dir():
+        raise ExportError(
+            f"{artifact.path}: the code of its network is yours, and no .keras file holds that",
+            hint="export it with --format saved_model",
+        )
     if name not in ("litert", "onnx"):
         return []
+    core = find_core(artifact, model)
     taken, raw = "numbers of words", "texts"
     if artifact.kind == "table":
         taken, raw = "encoded numbers", "rows"
     elif artifact.kind == "image":
-        height, width, _ = artifact.image_shape
+        height, width, _ = core.shape
         taken, raw = f"images of {height}x{width} pixels", "image files"
     return [f"{name}: takes {taken}; model.py beside it makes them of {raw}, without TensorFlow"]
 
@@ -107,7 +115,7 @@ def _write(
         if name == "saved_model":
             saved_model.write_saved_model(folder, artifact, model)
         else:
-            _copy_keras(artifact, folder)
+            shutil.copyfile(artifact.path / "model.keras", folder / "model.keras")
         return
     file = litert.FILE if name == "litert" else onnx.FILE
     if name == "litert":
@@ -118,15 +126,6 @@ def _write(
     about = {"file": file, "batch": batch, **describe(artifact, core)}
     (folder / "model.json").write_text(json.dumps(about, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.copyfile(Path(__file__).parent / "standalone.py", folder / "model.py")
-
-
-def _copy_keras(artifact: Artifact, folder: Path) -> None:
-    if (artifact.path / OWN).is_dir():
-        raise ExportError(
-            f"{artifact.path}: the code of its network is yours, and no .keras file holds that",
-            hint="export it with --format saved_model",
-        )
-    shutil.copyfile(artifact.path / "model.keras", folder / "model.keras")
 
 
 def _answer_samples(artifact: Artifact, name: str, folder: Path) -> tuple[list[NDArray[np.float32]], Any]:

@@ -25,7 +25,7 @@ def write_litert(path: Path, core: Core, calibration: NDArray[Any] | None = None
     compute: Any = tf.function(core.compute, input_signature=[spec], autograph=False)
     # Variables as constants: LiteRT would have them read before anything is in them.
     frozen = convert_variables_to_constants_v2(compute.get_concrete_function())
-    converter: Any = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter: Any = tf.lite.TFLiteConverter.from_concrete_functions([frozen], core.tracked)
     if calibration is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: _one_by_one(calibration)
@@ -33,7 +33,7 @@ def write_litert(path: Path, core: Core, calibration: NDArray[Any] | None = None
         path.write_bytes(converter.convert())
     except Exception as error:  # the converter raises many kinds
         lines = [line.strip() for line in str(error).splitlines() if "error:" in line or "op" in line.lower()]
-        told = (lines or [type(error).__name__])[0][-160:]
+        told = " ".join((lines or [type(error).__name__])[0].split())[-160:]
         raise ExportError(
             f"LiteRT cannot hold this network: {told}", hint="export it with --format saved_model or onnx"
         ) from error

@@ -31,7 +31,18 @@ UNSPACED = re.compile(
     "\u0e01-\u0e3a\u0e40-\u0e5b\u0e81-\u0edf\u1780-\u17f9\u19e0-\u19ff\u1000-\u109f\ua9e0-\ua9fe\uaa60-\uaa7f]"
 )
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
-BOOLEANS = {"yes": 1.0, "true": 1.0, "t": 1.0, "y": 1.0, "1": 1.0, "no": 0.0, "false": 0.0, "f": 0.0, "n": 0.0, "0": 0.0}
+BOOLEANS = {
+    "yes": 1.0,
+    "true": 1.0,
+    "t": 1.0,
+    "y": 1.0,
+    "1": 1.0,
+    "no": 0.0,
+    "false": 0.0,
+    "f": 0.0,
+    "n": 0.0,
+    "0": 0.0,
+}
 N_WORDS = 2
 CHARACTERS = (2, 5)
 
@@ -117,12 +128,13 @@ def index_vocabularies(about):
 
 def encode_images(inputs, about, lookup=None):
     """uint8 [n, height, width, channels]."""
-    height, width, channels = about["image_shape"]
     made = []
     for one in inputs:
-        pixels = one if isinstance(one, np.ndarray) else decode_image(one, channels)
-        made.append(resize(fit_proportions(pixels, (height, width), about["fit"]), (height, width)))
-    return np.stack(made) if made else np.zeros((0, height, width, channels), np.uint8)
+        pixels = one if isinstance(one, np.ndarray) else decode_image(one, about["channels"])
+        for height, width, fit in about["resizes"]:
+            pixels = resize(fit_proportions(pixels, (height, width), fit), (height, width))
+        made.append(pixels)
+    return np.stack(made) if made else np.zeros((0, *about["input"]["shape"][1:]), np.uint8)
 
 
 def decode_image(source, channels):
@@ -198,7 +210,7 @@ def encode_texts(inputs, about, lookup):
 
 
 def standardize(text):
-    """Lower case, without HTML tags; words (letters, digits and apostrophes), and the marks ! and ?, a space between."""
+    """Lower case, without HTML tags; words (letters, digits, apostrophes) and the marks ! and ?, a space between."""
     plain = re.sub(r"<[a-z/!][^>]*>", " ", text.lower())
     made = []
     for letter in plain:
@@ -226,7 +238,7 @@ def split_ngrams(words):
 
 
 def encode_rows(inputs, about, lookup):
-    """float32 [n, numbers + categories]: numbers standardised, gaps filled and marked; then a code for each category."""
+    """float32 [n, numbers + categories]: numbers standardised, gaps filled and marked; then categories' codes."""
     columns = about["encoding"]["columns"]
     numbers = [one for one in columns if one["type"] != "category"]
     parts = []
@@ -255,16 +267,16 @@ def encode_number(column, values):
 
 
 def read_number(cell, column):
-    """A cell as a number, NaN for a gap."""
+    """A cell as a number, NaN for a gap; a date as days since 1970-01-01."""
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return math.nan
     try:
-        if column["type"] == "date":
+        if column["type"] == "date" and not isinstance(cell, (int, float)):
             return count_days(cell, column["form"])
         if column["type"] == "boolean":
             return BOOLEANS[cell.lower()] if isinstance(cell, str) else float(bool(cell))
         return float(cell.replace(",", ".") if isinstance(cell, str) and column["form"] == "," else cell)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"column {column['name']!r}: {cell!r} is no {column['type']}") from error
 
 

@@ -42,8 +42,9 @@ def export(
     `saved_model`, `litert` and `onnx`, as `output`/FORMAT/VERSION; `output` is `exports/RUN` where it is not given.
 
     `int8` makes LiteRT's weights and activations 8-bit integers, calibrated on 200 examples that the run was trained
-    on, and measures what that costs on its test side. Raises `UsageError` for a format that there is not, `MissingExtra`
-    for a library that is missing, and `ExportError` when a format cannot hold the model or answers otherwise.
+    on, and measures what that costs on its test side. Raises `UsageError` for a format that there is not,
+    `MissingExtra` for a library that is missing, and `ExportError` when a format cannot hold the model or answers
+    otherwise.
     """
     _check_words(formats, artifact, int8)
     check_tensorflow("exporting")
@@ -59,10 +60,11 @@ def export(
         with quiet_stderr():
             model = found.load_model()
             examples = _read_examples(opened, found, model, reporter) if int8 and opened else None
+        for one in formats:
+            for line in explain_limits(found, model, one):
+                reporter.say(line)
         made = []
         for one in formats:
-            for line in explain_limits(found, one):
-                reporter.say(line)
             extra: dict[str, Any] = {}
             if one == "litert" and examples is not None:
                 extra = {"calibration": examples[0], "measure": examples[1]}
