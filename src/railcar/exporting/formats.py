@@ -66,7 +66,7 @@ def explain_limits(artifact: Artifact, model: Any, name: str) -> list[str]:
     elif artifact.kind == "image":
         height, width, _ = core.shape
         taken, raw = f"images of {height}x{width} pixels", "image files"
-    return [f"{name}: takes {taken}; model.py beside it makes them of {raw}, without TensorFlow"]
+    return [f"{name}: takes {taken}; its model.py makes them of {raw}"]
 
 
 def export_artifact(
@@ -80,9 +80,9 @@ def export_artifact(
 ) -> Exported:
     """Write the loaded `model` of an artifact in the format `name` as the next version under `folder`/`name`.
 
-    `calibration` (LiteRT): encoded examples, by which weights and activations become 8-bit integers; `measure` is then
-    given the loaded export and tells its accuracy. Raises `ExportError` when the format cannot hold the network, or
-    answers otherwise than the artifact: nothing is then left.
+    `calibration` (LiteRT): encoded examples, by which weights become 8-bit integers, and of images activations, too;
+    `measure` is then given the loaded export and tells its accuracy. Raises `ExportError` when the format cannot hold
+    the network, or answers otherwise than the artifact: nothing is then left.
     """
     place = folder / name
     version = 1 + max((int(one.name) for one in place.glob("*") if one.name.isdigit()), default=0)

@@ -16,8 +16,10 @@ FILE = "model.tflite"
 
 
 def write_litert(path: Path, core: Core, calibration: NDArray[Any] | None = None) -> None:
-    """Write `core` into the file `path`. `calibration`, encoded examples [n, ...], makes weights and activations 8-bit
-    integers where LiteRT has kernels for them. Raises `ExportError` when LiteRT has no way to compute it."""
+    """Write `core` into the file `path`. With `calibration`, encoded examples [n, ...], weights become 8-bit integers,
+    and of images activations, too, where LiteRT has kernels for them. A row's numbers and codes differ too much in size
+    for one scale: its activations are scaled when they are computed, as are a text's. Raises `ExportError` when LiteRT
+    has no way to compute it."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -28,7 +30,8 @@ def write_litert(path: Path, core: Core, calibration: NDArray[Any] | None = None
     converter: Any = tf.lite.TFLiteConverter.from_concrete_functions([frozen], core.tracked)
     if calibration is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: _one_by_one(calibration)
+        if core.dtype == "uint8":
+            converter.representative_dataset = lambda: _one_by_one(calibration)
     try:
         path.write_bytes(converter.convert())
     except Exception as error:  # the converter raises many kinds

@@ -67,7 +67,7 @@ class Model:
     def predict_encoded(self, encoded):
         """float32 [n, labels]: probabilities; of a regression the numbers, [n, 1]."""
         size = self.about["batch"] or 64
-        parts = [self._run(encoded[start : start + size]) for start in range(0, len(encoded), size)]
+        parts = [np.asarray(self._run(encoded[start : start + size])) for start in range(0, len(encoded), size)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.labels) or 1), np.float32)
 
     def predict(self, inputs):

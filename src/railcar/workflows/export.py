@@ -41,8 +41,8 @@ def export(
     """Write the model of a run (None for the newest), or of the folder `artifact`, in each of the formats `keras`,
     `saved_model`, `litert` and `onnx`, as `output`/FORMAT/VERSION; `output` is `exports/RUN` where it is not given.
 
-    `int8` makes LiteRT's weights and activations 8-bit integers, calibrated on 200 examples that the run was trained
-    on, and measures what that costs on its test side. Raises `UsageError` for a format that there is not,
+    `int8` makes LiteRT's weights 8-bit integers, of images activations, too, calibrated on 200 examples that the run
+    was trained on, and measures what that costs on its test side. Raises `UsageError` for a format that there is not,
     `MissingExtra` for a library that is missing, and `ExportError` when a format cannot hold the model or answers
     otherwise.
     """
