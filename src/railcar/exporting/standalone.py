@@ -18,7 +18,7 @@ import os
 import re
 import sys
 import unicodedata
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
@@ -43,6 +43,8 @@ BOOLEANS = {
     "n": 0.0,
     "0": 0.0,
 }
+UTC = timezone.utc
+ISO = r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
 N_WORDS = 2
 CHARACTERS = (2, 5)
 
@@ -146,7 +148,7 @@ def decode_image(source, channels):
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image = Image.fromarray((np.asarray(image, np.float32) / 257.0).astype(np.uint8))
         if "A" in image.getbands() or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -275,7 +277,10 @@ def read_number(cell, column):
             return count_days(cell, column["form"])
         if column["type"] == "boolean":
             return BOOLEANS[cell.lower()] if isinstance(cell, str) else float(bool(cell))
-        return float(cell.replace(",", ".") if isinstance(cell, str) and column["form"] == "," else cell)
+        number = float(cell.replace(",", ".") if isinstance(cell, str) and column["form"] == "," else cell)
+        if math.isinf(number) or "_" in str(cell):
+            raise ValueError(cell)
+        return number
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"column {column['name']!r}: {cell!r} is no {column['type']}") from error
 
@@ -283,11 +288,24 @@ def read_number(cell, column):
 def count_days(cell, form):
     """Days since 1970-01-01 of a date, or of its text in the form of the training."""
     if isinstance(cell, str):
-        cell = datetime.strptime(cell, form) if form else datetime.fromisoformat(cell.replace("Z", "+00:00"))
+        cell = datetime.strptime(cell, form) if form else read_iso(cell)
     if not isinstance(cell, datetime):
         cell = datetime(cell.year, cell.month, cell.day)
-    cell = cell if cell.tzinfo else cell.replace(tzinfo=timezone.utc)
-    return (cell - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds() / 86400
+    cell = cell if cell.tzinfo else cell.replace(tzinfo=UTC)
+    return (cell - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() / 86400
+
+
+def read_iso(text):
+    """A date of ISO 8601, with a time and an offset or without; days and months of one digit, too."""
+    found = re.fullmatch(ISO, text)
+    if found is None:
+        raise ValueError(text)
+    year, month, day, hour, minute, second, part, zone = found.groups()
+    time = datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC)
+    offset = timedelta()
+    if zone and zone != "Z":
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:])) * (-1 if zone[0] == "-" else 1)
+    return time + timedelta(seconds=float(part or 0)) - offset
 
 
 def spell(cell):
