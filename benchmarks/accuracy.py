@@ -143,7 +143,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
-    parser.add_argument("--models", nargs="+", help="networks of railcar; all of the kind when absent")
+    every = sorted({name for names in MODELS.values() for name in names})
+    parser.add_argument("--models", nargs="+", choices=every, help="networks of railcar, each on the sets of its kind")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--time", help="give railcar's own choice so long: --time of `railcar train`")
     parser.add_argument("--autogluon", type=float, metavar="SECONDS", help="tables by AutoGluon, too, for so long")
@@ -162,7 +163,8 @@ def main() -> None:
             peers = () if options.without_peers else PEER_MODELS[one.kind]
             others = ("autogluon",) if options.autogluon and one.kind == "table" else ()
             others += ("autokeras",) if options.autokeras and one.kind == "text" else ()
-            for name in (*others, *(f"sklearn {peer}" for peer in peers), *(options.models or MODELS[one.kind])):
+            names = [name for name in MODELS[one.kind] if name in (options.models or MODELS[one.kind])]
+            for name in (*others, *(f"sklearn {peer}" for peer in peers), *names):
                 found = results.setdefault(set_name, {})[name] = measure(name, one, pairs, options)
                 if not options.json:
                     row = f"{found['mean']:8.2%} ±{found['error']:6.2%} {found['seconds']:7.1f} s"
