@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option
+from railcar.cli.text import format_table
 from railcar.errors import DataError, UsageError
 
 
@@ -23,6 +26,12 @@ from railcar.errors import DataError, UsageError
     "--artifact", type=click.Path(path_type=Path), metavar="DIR", help="The folder of an artifact, in place of a run."
 )
 @click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text to judge; may be given several times.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.parquet",
+    help="Write all predictions there; interrupted, the same command goes on.",
+)
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show.")
 @runs_dir_option
 @common_options(json=True)
@@ -31,12 +40,13 @@ def command(
     run: str | None,
     artifact: Path | None,
     texts: tuple[str, ...],
+    output: Path | None,
     top: int,
     runs_dir: Path | str,
     console: Console,
 ) -> None:
     """Say what each INPUT is: image files, folders of images, text files, or files of rows (CSV, JSONL, Parquet, Arrow)
-    of pixels, texts or a table's columns.
+    of pixels, texts or a table's columns; or the address of any of them.
 
     With --json, one JSON line for each example.
     """
@@ -46,6 +56,9 @@ def command(
         raise UsageError("nothing to predict", hint="give files, a folder or --text: railcar predict cat.jpg")
     if run is not None and artifact is not None:
         raise UsageError("--run and --artifact exclude each other", hint="give one of the two")
+    if output is not None:
+        _write_all(inputs, texts, output, {"run": run, "artifact": artifact, "runs_dir": runs_dir}, console)
+        return
     unreadable: list[DataError] = []
     n_done = 0
     for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top, texts=texts):
@@ -66,3 +79,22 @@ def command(
     if unreadable:
         total = n_done + len(unreadable)
         raise DataError(f"{len(unreadable)} of {total} images could not be read", hint="the warnings above name them")
+
+
+def _write_all(
+    inputs: tuple[str, ...], texts: tuple[str, ...], output: Path, where: dict[str, Any], console: Console
+) -> None:
+    from railcar.workflows.predict_to_file import predict_to_file
+
+    if texts:
+        raise UsageError("--output is for files", hint="leave --text out, or put the texts into a .csv")
+    look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
+    found = predict_to_file(inputs, output, **where, **look)
+    if console.json:
+        console.json_result({**asdict(found), "path": str(found.path)})
+        return
+    kept = f", {found.n_kept:,} of them by an earlier call" if found.n_kept else ""
+    failed = f"; {found.n_failed:,} could not be read, see the column error" if found.n_failed else ""
+    rows = [[label, f"{n:,}", f"{n / max(found.n - found.n_failed, 1):.1%}"] for label, n in found.counts.items()]
+    shown = [format_table([["label", "examples", "share"], *rows[:20]], right_from=1)] if rows else []
+    console.result("\n".join([*shown, f"{found.n:,} predictions in {found.path}{kept}{failed}"]))

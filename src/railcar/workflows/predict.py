@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from railcar.artifact.artifact import read_artifact
 from railcar.errors import DataError, NotFound
 from railcar.registry import check_tensorflow
 from railcar.runs.place import open_run
 from railcar.serving.predictor import Prediction, Predictor
+from railcar.storage.address import is_remote
+from railcar.storage.fetch import fetch_tree
 from railcar.storage.images import SUFFIXES
 from railcar.storage.local import expand_home
 from railcar.storage.rows import SUFFIXES as ROW_SUFFIXES
@@ -72,10 +76,7 @@ def predict_each(
     texts: Sequence[str] = (),
 ) -> Iterator[Prediction | DataError]:
     """As `predict`, one after the other, with a `DataError` in the place of an image that cannot be read."""
-    paths = [expand_home(one) for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
-    for path in paths:
-        if not path.exists():
-            raise NotFound(f"{path}: no such file or folder", hint="give files or folders, or a text with --text")
+    paths = find_inputs(inputs)
     predictor = load(run, artifact=artifact, runs_dir=runs_dir)
     if texts and predictor.kind != "text":
         raise DataError(f"the model was trained on {predictor.kind} data, not on texts", hint="leave --text out")
@@ -83,31 +84,70 @@ def predict_each(
         names = [text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 1]}…" for text in texts]
         yield from predictor.predict(list(texts), names=names, top=top)
     for path in paths:
-        yield from _predict_path(predictor, path, top)
+        for part in split_input(predictor, path):
+            yield from part.predict(top)
 
 
-def _predict_path(predictor: Predictor, path: Path, top: int) -> Iterator[Prediction | DataError]:
+def find_inputs(inputs: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files and folders that are meant; what has an address is fetched into the cache. Raises `NotFound`."""
+    found = []
+    for one in [inputs] if isinstance(inputs, str | Path) else inputs:
+        path = fetch_tree(one) if isinstance(one, str) and is_remote(one) else expand_home(one)
+        if not path.exists():
+            raise NotFound(f"{path}: no such file or folder", hint="give files or folders, or a text with --text")
+        found.append(path)
+    return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """`n` examples of an input; `predict` is given how many of the likeliest classes to name."""
+
+    n: int
+    predict: Callable[[int], Iterable[Prediction | DataError]]
+
+
+def split_input(predictor: Predictor, path: Path, n_most: int = 1 << 40) -> Iterator[Part]:
+    """The examples of a file or folder, in parts of at most `n_most`. Raises `DataError` for what the model does not
+    take, and for a file that cannot be read."""
     is_rows = path.is_file() and path.name.lower().endswith(ROW_SUFFIXES)
+    if predictor.kind == "image" and not is_rows:
+        files = _list_images(path)
+        for start in range(0, len(files), n_most):
+            some = files[start : start + n_most]
+            yield Part(len(some), lambda top, some=some: predictor.predict_files(some, top=top))
+        return
+    inputs, names = _read_examples(predictor, path, is_rows)
+    for start in range(0, len(names), n_most):
+        some, called = inputs[start : start + n_most], names[start : start + n_most]
+        yield Part(len(called), lambda top, some=some, called=called: _predict(predictor, path, some, called, top))
+
+
+def _predict(predictor: Predictor, path: Path, inputs: Any, names: Sequence[str], top: int) -> list[Prediction]:
+    try:
+        return predictor.predict(inputs, names=names, top=top)
+    except DataError as error:
+        raise DataError(f"{path}: {error.what}", hint=error.hint) from error
+
+
+def _read_examples(predictor: Predictor, path: Path, is_rows: bool) -> tuple[Any, list[str]]:
+    """All that a file holds, as the model takes it, and what each example is called."""
     if predictor.kind == "image":
-        yield from (
-            _predict_rows(predictor, path, top) if is_rows else predictor.predict_files(_list_images(path), top=top)
-        )
-    elif is_rows:
+        from railcar.data.sources.csv import read_pixel_rows
+
+        images, first_line = read_pixel_rows(path, predictor.artifact.image_shape)
+        return images, [f"{path}:{first_line + index}" for index in range(len(images))]
+    if is_rows:
         rows = read_rows(path)
         inputs = rows.frame if predictor.kind == "table" else _find_texts(predictor, rows)
-        names = [rows.place(row) for row in range(len(rows.frame))]
-        try:
-            yield from predictor.predict(inputs, names=names, top=top)
-        except DataError as error:
-            raise DataError(f"{path}: {error.what}", hint=error.hint) from error
-    elif predictor.kind == "text" and path.is_file() and path.name.lower().endswith(_TEXT_SUFFIXES):
-        yield from predictor.predict([read_text(path)], names=[str(path)], top=top)
-    else:
-        also = ", or a .txt file" if predictor.kind == "text" else ""
-        raise DataError(
-            f"{path}: the model was trained on {predictor.kind} data",
-            hint=f"give a file of rows ({', '.join(ROW_SUFFIXES)}){also}",
-        )
+        return inputs, [rows.place(row) for row in range(len(rows.frame))]
+    if predictor.kind == "text" and path.is_file() and path.name.lower().endswith(_TEXT_SUFFIXES):
+        return [read_text(path)], [str(path)]
+    also = ", or a .txt file" if predictor.kind == "text" else ""
+    raise DataError(
+        f"{path}: the model was trained on {predictor.kind} data",
+        hint=f"give a file of rows ({', '.join(ROW_SUFFIXES)}){also}",
+    )
 
 
 def _find_texts(predictor: Predictor, rows: Rows) -> list[str]:
@@ -132,11 +172,3 @@ def _list_images(path: Path) -> list[Path]:
     if not images:
         raise DataError(f"{path}: no images in this folder", hint=f"images end in {', '.join(SUFFIXES)}")
     return images
-
-
-def _predict_rows(predictor: Predictor, path: Path, top: int) -> Iterator[Prediction]:
-    from railcar.data.sources.csv import read_pixel_rows
-
-    images, first_line = read_pixel_rows(path, predictor.artifact.image_shape)
-    names = [f"{path}:{first_line + index}" for index in range(len(images))]
-    yield from predictor.predict(images, names=names, top=top)
