@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from railcar.machines.fake import FakeProvider
-from railcar.machines.lease import list_leases
+from railcar.machines.lease import Lease, list_leases
+from railcar.machines.shell import Shell
 from railcar.runs.run_dir import RunDir
 
 GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
@@ -64,3 +65,13 @@ def _without_figures(line: str) -> str:
     line = re.sub(r"\S*\bruns/(\S+)-[0-9]{8}-[0-9]{6}-[0-9a-f]{4}", r"runs/\1-#", line)
     words = re.sub(r"-[0-9a-f]{4,6}\b|[0-9][0-9,.:-]*(m[0-9]+s)?", "#", line.strip())
     return re.sub(r"\s+|(?<=#)#", " ", re.sub("#+", "#", words))
+
+
+def write_ssh_config(place: Path, lease: Lease, shell: Shell) -> Path:
+    """As a user's ~/.ssh/config has a machine of his own."""
+    address, config = shell.address, place / "ssh_config"
+    config.write_text(
+        f"Host box\n  HostName {address.host}\n  Port {address.port}\n  IdentityFile {address.identity}\n"
+        f"  UserKnownHostsFile {lease.folder}/known_hosts\n" + (f"  User {address.user}\n" if address.user else "")
+    )
+    return config

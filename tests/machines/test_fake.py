@@ -47,7 +47,7 @@ class TestFake(ProviderContract):
         provider.create(provider.offers(MachineSpec())[0], request)
         wait_until_running(provider, "one")
         until = time.monotonic() + 10
-        while not (tmp_path / "ran").exists() and time.monotonic() < until:
+        while not ((tmp_path / "ran").exists() and (tmp_path / "ran").read_text()) and time.monotonic() < until:
             time.sleep(0.02)
         provider.reboot("one")
         time.sleep(1)

@@ -1,0 +1,158 @@
+"""`railcar train --on` when something is lost: the connection, the client, the machine, or time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from railcar.machines.lease import list_leases
+from railcar.runs.index import find_run, list_runs
+from railcar.runs.run_dir import RunDir
+from tests.machines.away import (
+    SAME,
+    SHORT,
+    assert_nothing_is_left,
+    assert_same_weights,
+    railcar,
+    train_away,
+    write_ssh_config,
+)
+from tests.machines.hosts import machine
+
+
+def test_left_with_ctrl_c_the_training_goes_on_and_is_followed_again(network, place):
+    words = ["train", "--on", "fake", "--yes", "--python", sys.executable, "--set", "training.steps=150", *SAME]
+    client = subprocess.Popen(
+        [sys.executable, "-m", "railcar", *words, "--set", "training.validate_every=10"],
+        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert client.stderr and client.stdout
+    seen = []
+    for line in client.stderr:
+        seen.append(line)
+        if "step " in line and "val loss" in line:
+            client.send_signal(signal.SIGINT)
+            break
+    rest = client.stderr.read()
+    client.stdout.close()
+    client.stderr.close()
+    assert client.wait() == 130
+    assert "the training goes on" in rest and "railcar machine logs" in rest and "Traceback" not in rest
+
+    [lease] = list_leases()
+    railcar("machine", "pull", lease.name)
+    assert [run.state for run in list_runs(place / "runs")] == ["running"]
+    assert "running" in railcar("runs", "list").stdout
+    assert lease.name in railcar("machine", "list").stdout
+    refused = railcar("machine", "down", lease.name, check=False)
+    assert refused.returncode == 1 and "goes on there" in refused.stderr
+
+    followed = railcar("machine", "logs", lease.name)
+    lines = [line for line in (*seen, *rest.splitlines(True), *followed.stderr.splitlines(True)) if "val loss" in line]
+    steps = [int(line.split()[1].partition("/")[0]) for line in lines]
+    assert steps == sorted(set(steps)) and steps[-1] == 150  # none twice, none missing
+    assert len(steps) == 15
+    assert "accuracy" in followed.stdout
+    assert find_run(None, place / "runs").state() == "finished"
+    assert_nothing_is_left(network)
+
+
+def test_a_killed_client_loses_nothing(network, place):
+    words = ["train", "--on", "fake", "--yes", "--python", sys.executable, *SHORT]
+    client = subprocess.Popen(
+        [sys.executable, "-m", "railcar", *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert client.stderr
+    for line in client.stderr:
+        if line.startswith("data "):
+            os.kill(client.pid, signal.SIGKILL)
+            break
+    client.stderr.close()
+    client.wait()
+    [lease] = list_leases()
+    railcar("machine", "logs", lease.name)
+    assert find_run(None, place / "runs").state() == "finished"
+    assert_nothing_is_left(network)
+
+
+def test_after_a_reboot_of_ones_own_machine_the_training_goes_on_there(network, place):
+    words = ["train", "--set", "training.steps=160", "--set", "training.checkpoint_every=20", *SAME]
+    words += ["--set", "training.validate_every=20"]
+    with machine(network) as (lease, _):
+        client = subprocess.Popen(
+            [sys.executable, "-m", "railcar", *words, "--on", lease.name, "--python", sys.executable],
+            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        assert client.stderr
+        lines: list[str] = []
+        for line in client.stderr:
+            if "val loss" in line and not any("val loss" in one for one in lines):
+                network.reboot(lease.name)
+            lines.append(line)
+        client.stderr.close()
+        text = "".join(lines)
+        assert client.wait() == 0, text
+        assert "its process is gone" in text and "Traceback" not in text
+        [run] = list_runs(place / "runs")
+        assert (run.state, run.step) == ("finished", 160)
+
+
+def test_on_ones_own_machine_an_end_may_be_set_and_what_was_trained_comes_home(network, place):
+    with machine(network) as (lease, shell):
+        config = write_ssh_config(place, lease, shell)
+        words = [
+            "--set",
+            "training.steps=100000",
+            "--set",
+            f"machine.ssh_config={config}",
+            "--max-hours",
+            str(40 / 3600),
+        ]
+        ended = train_away(*words, *SAME, on="ssh:box", check=False)
+    assert ended.returncode == 143
+    assert "the time that was given is over" in ended.stderr and "--resume=" in ended.stderr
+    [run] = list_runs(place / "runs")
+    assert run.state == "interrupted"
+    assert list((RunDir(run.path).checkpoints).glob("step-*"))
+
+
+@pytest.mark.parametrize("after_s", [4.0, 0.0], ids=["with a notice", "at once"])
+def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(network, place, after_s):
+    """With a notice no step is made twice; without one, those since the last checkpoint that came home."""
+    steps = ("--set", "training.steps=120", "--set", "training.checkpoint_every=20", *SAME)
+    words = ["train", *steps, "--set", "training.validate_every=20", "--set", "training.log_every=5"]
+    away = ["--on", "fake", "--spot", "--yes", "--python", sys.executable]
+    client = subprocess.Popen(
+        [sys.executable, "-m", "railcar", *words, *away],
+        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert client.stderr
+    lines, is_taken = [], False
+    for line in client.stderr:
+        lines.append(line)
+        if "val loss" in line and not is_taken:
+            [lease] = list_leases()
+            time.sleep(0 if after_s else 3)  # some of it has come home
+            threading.Thread(target=network.take_away, args=(lease.name,), kwargs={"after_s": after_s}).start()
+            is_taken = True
+    client.stderr.close()
+    text = "".join(lines)
+    assert client.wait() == 0, text
+    assert "was taken away; mnist-sample-" in text and "goes on" in text
+    assert "Traceback" not in text
+    made = [line for line in (network.folder / "calls").read_text().splitlines() if line.startswith("create")]
+    assert len(made) == 2
+
+    [run] = [RunDir(one.path) for one in list_runs(place / "runs")]
+    assert run.state() == "finished"
+    assert [row["step"] for row in run.read_metrics() if "val_loss" in row] == list(range(20, 121, 20))
+    local = RunDir(json.loads(railcar(*words, "--json").stdout)["path"])
+    assert_same_weights(run, local)
+    assert_nothing_is_left(network)
