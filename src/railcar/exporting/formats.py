@@ -10,13 +10,13 @@ and in each labels.txt and export.json. Numbers count up: TensorFlow Serving tak
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import railcar
 from railcar.artifact.artifact import Artifact
 from railcar.artifact.saved_model import FOLDER as OWN
-from railcar.errors import ExportError, MissingExtra
+from railcar.errors import ExportError
 from railcar.exporting import litert, onnx, saved_model
 from railcar.exporting.core import Core, build_answer, describe, find_core
 from railcar.storage.local import explain_output_errors
@@ -145,11 +145,12 @@ def _answer_samples(artifact: Artifact, name: str, folder: Path) -> tuple[list[N
 
 def load_standalone(folder: Path) -> Any:
     """The `Model` of the model.py in a folder."""
-    spec = importlib.util.spec_from_file_location("railcar_exported_model", folder / "model.py")
-    if spec is None or spec.loader is None:
-        raise MissingExtra("model.py", "export")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = ModuleType("railcar_exported_model")
+    path = folder / "model.py"
+    module.__file__ = str(path)
+    exec(
+        compile(path.read_text(encoding="utf-8"), path, "exec"), module.__dict__
+    )  # an import would leave its cache there
     return module.Model(str(folder))
 
 
