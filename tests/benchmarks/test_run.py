@@ -151,3 +151,19 @@ def test_accuracies_are_measured_over_folds_that_share_no_row(project: Path, tmp
     assert len(found["accuracies"]) == 2
     assert found["mean"] == pytest.approx(sum(found["accuracies"]) / 2)
     assert found["mean"] > 0.9
+
+
+def test_runtimes_are_measured_on_the_same_model(project: Path, tmp_path: Path) -> None:
+    import railcar
+    from tests.synthetic import write_image_folder
+
+    photos = write_image_folder(tmp_path / "photos")
+    overrides = {"training.steps": 2, "training.tensorboard": False}
+    made = railcar.train(photos, overrides=overrides, runs_dir=tmp_path / "runs", quiet=True)
+    command = [sys.executable, str(project / "benchmarks" / "engines.py"), str(made.path), "--json"]
+    command += ["--batches", "1", "4", "--rounds", "1", "--seconds", "0.05"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
+    found = json.loads(done.stdout)
+    assert set(found["rates"]) == {"TensorFlow", "LiteRT", "ONNX Runtime"} == set(found["first_answer_s"])
+    assert all(rate > 0 for rates in found["rates"].values() for rate in rates.values())
