@@ -9,10 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from railcar.models.image import build_cnn
-from railcar.training.summaries import Summaries
+from railcar.training.summaries import Summaries, _write_histogram
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
 
@@ -91,6 +92,16 @@ def test_values_that_are_not_finite_do_not_stop_the_summaries(tmp_path: Path, mo
 
     [buckets] = read_values(read_events(tmp_path), "activations/logits")
     assert buckets[:, 2].sum() == 0
+
+
+@pytest.mark.parametrize("values", [[3.0, 3.0 + 2.4e-7], [-1e-30, -1.0000001e-30], [7.0, 7.0], [0.0, 1e-38], []])
+def test_values_that_are_nearly_alike_have_a_histogram_too(tmp_path: Path, values: list[float]) -> None:
+    writer: Any = tf.summary.create_file_writer(str(tmp_path))
+    with writer.as_default(step=0):
+        _write_histogram("alike", np.array(values, np.float32))
+    writer.close()
+    [found] = read_values(read_events(tmp_path), "alike")
+    assert found.shape == (30, 3) and found[:, 2].sum() == len(values)
 
 
 def test_the_graph_is_there_with_operations_named_by_layer(tmp_path: Path, model: keras.Model) -> None:
