@@ -185,6 +185,10 @@ def test_what_is_exported_runs_without_railcar_and_tensorflow(runs: Any, tmp_pat
         [sys.executable, str(made.path / "model.py"), json.dumps(row)],
         env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
+    wrong = subprocess.run(
+        [sys.executable, str(made.path / "model.py"), '{"size": "large"}'], capture_output=True, text=True
+    )
+    assert (wrong.returncode, wrong.stderr) == (1, "error: column 'size': 'large' is no number\n")
     found = json.loads(done.stdout)
     [here] = railcar.load(run.path).predict([row])
     assert found["label"] == here.label and found["probability"] == pytest.approx(here.probability, abs=1e-4)
