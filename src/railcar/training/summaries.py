@@ -182,7 +182,7 @@ def _write_histogram(tag: str, values: NDArray[np.floating]) -> None:
 
 
 def _find_range(values: NDArray[np.floating]) -> tuple[float, float] | None:
-    """From the least to the largest; wider where they are so near to each other that float32 has no 30 steps between."""
+    """From the least to the largest; wider where they are so near to each other that float32 has no steps between."""
     if not values.size:
         return None
     low, high = float(values.min()), float(values.max())
