@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,36 @@ def railcar(*words: str, check: bool = True, cwd: Path | None = None) -> subproc
 
 def train_away(*words: str, on: str = "fake", check: bool = True) -> subprocess.CompletedProcess[str]:
     return railcar("train", *words, "--on", on, "--yes", "--python", sys.executable, check=check)
+
+
+def train_watched(*words: str, on_line: Callable[[str], object]) -> str:
+    """`railcar train` to its good end; `on_line` gets each of its lines as it comes. Returns all of them."""
+    command = [sys.executable, "-m", "railcar", "train", *words, "--python", sys.executable]
+    null = subprocess.DEVNULL
+    client = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=null, stdout=null, text=True)
+    assert client.stderr
+    lines: list[str] = []
+    for line in client.stderr:
+        lines.append(line)
+        on_line(line)
+    client.stderr.close()
+    text = "".join(lines)
+    assert client.wait() == 0, text
+    assert "Traceback" not in text
+    return text
+
+
+def at_validation(number: int, act: Callable[[], object]) -> Callable[[str], None]:
+    """For `train_watched`: `act` is called once, when that validation is told; the first is number 1."""
+    told: list[str] = []
+
+    def look(line: str) -> None:
+        if "val loss" in line:
+            told.append(line)
+            if len(told) == number:
+                act()
+
+    return look
 
 
 def weights_of(run: RunDir) -> Sequence[np.ndarray]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -13,7 +11,7 @@ import pytest
 from railcar.machines.lease import list_leases
 from railcar.runs.index import list_runs
 from railcar.runs.run_dir import RunDir
-from tests.machines.away import SAME, assert_nothing_is_left, railcar, train_away
+from tests.machines.away import SAME, assert_nothing_is_left, at_validation, railcar, train_away, train_watched
 
 STEPS = ("--set", "training.steps=60", "--set", "training.validate_every=10", *SAME)
 TWO = ("--set", "machine.nodes=2")
@@ -51,21 +49,9 @@ def test_two_hosts_give_the_curve_of_one(network, place):
 @pytest.mark.parametrize("which", [0, 1], ids=["the chief", "another"])
 def test_one_of_two_hosts_dies_and_the_training_goes_on_on_new_ones(network, place, which):
     words = [*STEPS, *TWO, "--set", "training.steps=120", "--set", "training.checkpoint_every=10"]
-    client = subprocess.Popen(
-        [sys.executable, "-m", "railcar", "train", *words, "--on", "fake", "--yes", "--python", sys.executable],
-        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert client.stderr
-    lines: list[str] = []
-    for line in client.stderr:
-        if "val loss" in line and sum("val loss" in one for one in lines) == 2:
-            lease = list_leases()[which]
-            threading.Timer(2, network.take_away, [lease.name]).start()
-        lines.append(line)
-    client.stderr.close()
-    text = "".join(lines)
-    assert client.wait() == 0, text
-    assert ", was lost; mnist-sample-" in text and "Traceback" not in text
+    take = at_validation(3, lambda: threading.Timer(2, network.take_away, [list_leases()[which].name]).start())
+    text = train_watched(*words, "--on", "fake", "--yes", on_line=take)
+    assert ", was lost; mnist-sample-" in text
     [run] = list_runs(place / "runs")
     assert (run.state, run.step) == ("finished", 120)
     steps = [row["step"] for row in RunDir(run.path).read_metrics() if "val_loss" in row]

@@ -20,8 +20,10 @@ from tests.machines.away import (
     SHORT,
     assert_nothing_is_left,
     assert_same_weights,
+    at_validation,
     railcar,
     train_away,
+    train_watched,
     write_ssh_config,
 )
 from tests.machines.hosts import machine
@@ -83,23 +85,12 @@ def test_a_killed_client_loses_nothing(network, place):
 
 
 def test_after_a_reboot_of_ones_own_machine_the_training_goes_on_there(network, place):
-    words = ["train", "--set", "training.steps=160", "--set", "training.checkpoint_every=20", *SAME]
+    words = ["--set", "training.steps=160", "--set", "training.checkpoint_every=20", *SAME]
     words += ["--set", "training.validate_every=20"]
     with machine(network) as (lease, _):
-        client = subprocess.Popen(
-            [sys.executable, "-m", "railcar", *words, "--on", lease.name, "--python", sys.executable],
-            stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        assert client.stderr
-        lines: list[str] = []
-        for line in client.stderr:
-            if "val loss" in line and not any("val loss" in one for one in lines):
-                network.reboot(lease.name)
-            lines.append(line)
-        client.stderr.close()
-        text = "".join(lines)
-        assert client.wait() == 0, text
-        assert "its process is gone" in text and "Traceback" not in text
+        reboot = at_validation(1, lambda: network.reboot(lease.name))
+        text = train_watched(*words, "--on", lease.name, on_line=reboot)
+        assert "its process is gone" in text
         [run] = list_runs(place / "runs")
         assert (run.state, run.step) == ("finished", 160)
 
@@ -127,32 +118,21 @@ def test_on_ones_own_machine_an_end_may_be_set_and_what_was_trained_comes_home(n
 def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(network, place, after_s):
     """With a notice no step is made twice; without one, those since the last checkpoint that came home."""
     steps = ("--set", "training.steps=120", "--set", "training.checkpoint_every=20", *SAME)
-    words = ["train", *steps, "--set", "training.validate_every=20", "--set", "training.log_every=5"]
-    away = ["--on", "fake", "--spot", "--yes", "--python", sys.executable]
-    client = subprocess.Popen(
-        [sys.executable, "-m", "railcar", *words, *away],
-        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert client.stderr
-    lines, is_taken = [], False
-    for line in client.stderr:
-        lines.append(line)
-        if "val loss" in line and not is_taken:
-            [lease] = list_leases()
-            time.sleep(0 if after_s else 3)  # some of it has come home
-            threading.Thread(target=network.take_away, args=(lease.name,), kwargs={"after_s": after_s}).start()
-            is_taken = True
-    client.stderr.close()
-    text = "".join(lines)
-    assert client.wait() == 0, text
+    words = [*steps, "--set", "training.validate_every=20", "--set", "training.log_every=5"]
+
+    def take() -> None:
+        [lease] = list_leases()
+        time.sleep(0 if after_s else 3)  # some of it has come home
+        threading.Thread(target=network.take_away, args=(lease.name,), kwargs={"after_s": after_s}).start()
+
+    text = train_watched(*words, "--on", "fake", "--spot", "--yes", on_line=at_validation(1, take))
     assert "was taken away; mnist-sample-" in text and "goes on" in text
-    assert "Traceback" not in text
     made = [line for line in (network.folder / "calls").read_text().splitlines() if line.startswith("create")]
     assert len(made) == 2
 
     [run] = [RunDir(one.path) for one in list_runs(place / "runs")]
     assert run.state() == "finished"
     assert [row["step"] for row in run.read_metrics() if "val_loss" in row] == list(range(20, 121, 20))
-    local = RunDir(json.loads(railcar(*words, "--json").stdout)["path"])
+    local = RunDir(json.loads(railcar("train", *words, "--json").stdout)["path"])
     assert_same_weights(run, local)
     assert_nothing_is_left(network)

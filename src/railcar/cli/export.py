@@ -10,6 +10,7 @@ from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option
 from railcar.cli.text import format_size, format_table
 from railcar.errors import UsageError
+from railcar.exporting.names import FORMATS
 
 _NEXT = {
     "keras": "import railcar.layers.all, keras; keras.saving.load_model('{path}/model.keras')",
@@ -25,7 +26,7 @@ _NEXT = {
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(["keras", "saved_model", "litert", "onnx"]),
+    type=click.Choice(list(FORMATS)),
     help="Which; may be given several times. saved_model when absent.",
 )
 @click.option(
