@@ -37,8 +37,12 @@ def test_what_the_recipe_says_is_not_overruled():
 
 
 def test_a_cpu_gets_the_graph_mode():
-    assert choose_compile("cpu").value == "graph"
-    assert choose_compile("gpu").value == "xla"
+    assert choose_compile("cpu", 100_000).value == "graph"
+
+
+def test_a_gpu_compiles_with_xla_where_that_pays():
+    assert choose_compile("gpu", 10_000).value == "xla"
+    assert choose_compile("gpu", 9_999).value == "graph"
 
 
 def test_several_steps_in_an_eager_call_are_refused():

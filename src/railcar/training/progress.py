@@ -116,8 +116,9 @@ class TrainingBar:
         self._reporter = reporter
         self._rate = "img/s" if noun == "images" else f"{noun}/s"
         self._n_steps = n_steps
-        self._started = self._printed = time.monotonic()
-        self._first_step = first_step
+        self._printed = time.monotonic()
+        # (time, step) of the first report: what came before was compiling, and says nothing of the time left.
+        self._warm: tuple[float, int] | None = None
         self._progress: Progress | None = None
         if live and not reporter.quiet:
             self._progress = self._build_live()
@@ -143,9 +144,15 @@ class TrainingBar:
             self._progress.update(self._task, completed=step, facts=facts)
         elif time.monotonic() - self._printed >= self._PLAIN_EVERY_S:
             self._printed = time.monotonic()
-            done = step - self._first_step
-            left_s = (self._printed - self._started) / max(done, 1) * (self._n_steps - step)
-            self._reporter.say(f"  step {step:>6}/{self._n_steps}  {facts}  {format_seconds(left_s)} left")
+            self._reporter.say(f"  step {step:>6}/{self._n_steps}  {facts}{self._say_left(step)}")
+        if self._warm is None:
+            self._warm = time.monotonic(), step
+
+    def _say_left(self, step: int) -> str:
+        if self._warm is None or step <= self._warm[1]:
+            return ""
+        began, first = self._warm
+        return f"  {format_seconds((self._printed - began) / (step - first) * (self._n_steps - step))} left"
 
     def close(self) -> None:
         if self._progress:

@@ -105,7 +105,7 @@ def prepare_job(
         from railcar.training.runtime import Choice
         from railcar.workflows.results import build_from_recipe
 
-        runtime = _choose_runtime(recipe, inputs, modes, resumed, replicas)
+        runtime = _choose_runtime(recipe, inputs, plan.n_steps, modes, resumed, replicas)
         distribution, replicas = _distribute(recipe, replicas, is_resumed=resumed is not None)
         before_model(recipe, runtime)
         with replicas.scope() if replicas else nullcontext():
@@ -153,7 +153,12 @@ def _tell_choices(recipe: Recipe, features: Features, kernels: Choice | None, ke
 
 
 def _choose_runtime(
-    recipe: Recipe, inputs: Any, modes: dict[str, str] | None, resumed: RunDir | None, replicas: Replicas | None
+    recipe: Recipe,
+    inputs: Any,
+    n_steps: int,
+    modes: dict[str, str] | None,
+    resumed: RunDir | None,
+    replicas: Replicas | None,
 ) -> Runtime:
     """Device, precision and compile mode: those of the chief (`modes`), of the run that goes on, or what is best."""
     from railcar.training.runtime import Choice, choose_runtime
@@ -170,6 +175,7 @@ def _choose_runtime(
         data_on=node.data_on,
         data_bytes=None if isinstance(inputs, EncodedImages) else inputs.nbytes,
         deterministic=node.deterministic,
+        n_steps=n_steps,
     )
     if is_left_alone:
         runtime = replace(runtime, precision=Choice("float32", "layers of your own may not stand another"))
