@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from railcar.exporting import standalone
+from railcar.artifact import standalone
 from railcar.layers.images import resize_images
 from railcar.layers.ngrams import split_ngrams
 from railcar.layers.texts import standardize_text

@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "Measure a run's model on its test split.",
     "predict": "Say what is on images, or in the rows of a CSV file.",
     "export": "Write a run's model for other runtimes.",
+    "serve": "Serve models over HTTP, with a page to try them.",
     "data": "Check data, prepare it, and look after the cache.",
     "machine": "Use other machines: your own over ssh, or rented ones.",
     "runs": "List, show, compare and delete runs.",

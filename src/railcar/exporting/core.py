@@ -109,6 +109,7 @@ def describe(artifact: Artifact, core: Core) -> dict[str, Any]:
         "run": artifact.manifest.get("run"),
         "checkpoint": artifact.manifest.get("checkpoint"),
         "data_fingerprint": artifact.manifest.get("data_fingerprint"),
+        "metrics": artifact.manifest.get("metrics"),
     }
     if artifact.kind == "image":
         return {**about, "channels": core.shape[2], "resizes": [list(one) for one in core.resizes]}

@@ -2,8 +2,8 @@
 
     FOLDER/FORMAT/1/   keras         model.keras
                        saved_model   saved_model.pb, variables/, assets.extra/
-                       litert        model.tflite, model.json, model.py
-                       onnx          model.onnx, model.json, model.py
+                       litert        model.tflite, model.json, model.py, samples/
+                       onnx          model.onnx, model.json, model.py, samples/
 
 and in each labels.txt and export.json. Numbers count up: TensorFlow Serving takes the highest.
 """
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import railcar
+from railcar.artifact import standalone
 from railcar.artifact.artifact import Artifact
 from railcar.artifact.saved_model import FOLDER as OWN
 from railcar.errors import ExportError
@@ -125,7 +126,8 @@ def _write(
     batch = 1 if name == "litert" and core.recurs else None
     about = {"file": file, "batch": batch, **describe(artifact, core)}
     (folder / "model.json").write_text(json.dumps(about, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.copyfile(Path(__file__).parent / "standalone.py", folder / "model.py")
+    shutil.copyfile(standalone.__file__, folder / "model.py")
+    _write_samples(artifact, folder / "samples")
 
 
 def _answer_samples(artifact: Artifact, name: str, folder: Path) -> tuple[list[NDArray[np.float32]], Any]:
@@ -137,10 +139,27 @@ def _answer_samples(artifact: Artifact, name: str, folder: Path) -> tuple[list[N
     if name == "saved_model":
         return saved_model.answer_samples(folder, artifact), None
     loaded = load_standalone(folder)
-    raw: Any = list(inputs) if artifact.kind == "image" else inputs.rows(named=True)
-    if artifact.kind == "text":
-        raw = [next(iter(row.values())) or "" for row in raw]
-    return [loaded.predict_encoded(loaded.encode(raw))], loaded
+    return [loaded.predict_encoded(loaded.encode(_to_raw(inputs, artifact)))], loaded
+
+
+def _to_raw(inputs: Any, artifact: Artifact) -> list[Any]:
+    """Samples as model.py takes them: images, texts or rows."""
+    if artifact.kind == "image":
+        return list(inputs)
+    rows = inputs.rows(named=True)
+    return [next(iter(row.values())) or "" for row in rows] if artifact.kind == "text" else rows
+
+
+def _write_samples(artifact: Artifact, folder: Path) -> None:
+    """The artifact's samples for whoever serves the export: inputs.npy or inputs.json, and expected.npy."""
+    inputs, expected = artifact.samples()
+    folder.mkdir()
+    np.save(folder / "expected.npy", expected)
+    if artifact.kind == "image":
+        np.save(folder / "inputs.npy", inputs)
+        return
+    raw = json.dumps(_to_raw(inputs, artifact), ensure_ascii=False)
+    (folder / "inputs.json").write_text(raw + "\n", encoding="utf-8")
 
 
 def load_standalone(folder: Path) -> Any:

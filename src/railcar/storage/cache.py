@@ -23,6 +23,7 @@ KINDS = {
     "datasets": "download",
     "remote": "remote copy",
     "runs": "copy of a run",
+    "serving": "model made ready for serving",
 }
 """Folder of the cache -> what an entry in it is called."""
 
@@ -116,6 +117,8 @@ def _say_what(path: Path, kind: str) -> str:
         return f"{'not sent to' if (path / UNSENT).exists() else 'of'} {bucket}"
     if kind == KINDS["remote"]:
         return read_address(path) or f"{path.name.rpartition('-')[0]}, not complete"
+    if kind == KINDS["serving"]:
+        return _read_artifact_path(path)
     if kind == KINDS["unpacked"]:
         return next((one.name for one in path.iterdir()), "empty")
     try:
@@ -124,4 +127,11 @@ def _say_what(path: Path, kind: str) -> str:
         noun = {"image": "images", "text": "texts", "table": "rows"}[index.get("kind", "image")]
         return f"{n:,} {noun} ({index['form']})"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "damaged"
+
+
+def _read_artifact_path(path: Path) -> str:
+    try:
+        return f"of {json.loads((path / 'about.json').read_bytes())['artifact']}"
+    except (OSError, ValueError, KeyError, TypeError):
         return "damaged"

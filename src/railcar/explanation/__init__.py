@@ -1,0 +1,1 @@
+"""Explanation: a model and an example -> why it answers so."""

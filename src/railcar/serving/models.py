@@ -1,0 +1,224 @@
+"""The models that are served: where each comes from, its versions, and the change from one to the next.
+
+A version is loaded beside the one that answers, checked by its samples, warmed, and only then takes over; what was
+asked before is answered by the old one, which goes when the last of it is. One that cannot be loaded is told once, and
+tried again when its files change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from railcar.errors import RailcarError
+from railcar.serving.batching import Batcher
+from railcar.serving.engines import Engine, check_samples
+from railcar.serving.metrics import Metrics
+from railcar.serving.spec import BadRequest, Spec
+
+POLL_S = 1.0
+_MARKS = ("model.json", "artifact.json")
+_LIGHT_BYTES = 1 << 16
+Mark = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model by name. `folder` holds versions in folders of whole numbers, or, with `is_single`, is itself the one
+    version there is, 1, and the next when its files change. `load` opens one of them, and may take its time."""
+
+    name: str
+    folder: Path
+    load: Callable[[Path], Engine]
+    is_single: bool = False
+
+    def list_versions(self) -> dict[int, Path]:
+        """Number -> folder, of those that are there in name; whether they are whole is found by loading."""
+        if self.is_single:
+            return {1: self.folder}
+        with suppress(OSError):
+            return {int(one.name): one for one in self.folder.iterdir() if one.name.isdecimal() and one.is_dir()}
+        return {}
+
+
+def mark_folder(folder: Path) -> Mark:
+    """What changes when a file of a version does: names, sizes and times."""
+    found = []
+    with suppress(OSError):
+        for path in sorted(folder.rglob("*")):
+            about = path.stat()
+            found.append((str(path.relative_to(folder)), about.st_size, about.st_mtime_ns))
+    return tuple(found)
+
+
+class Version:
+    """One version at work: `n_open` questions are with it."""
+
+    def __init__(self, number: int, mark: Mark, engine: Engine, batcher: Batcher) -> None:
+        self.number, self.mark, self.engine, self.batcher = number, mark, engine, batcher
+        self.n_open = 0
+
+    @property
+    def spec(self) -> Spec:
+        return self.engine.spec
+
+
+class Model:
+    """A served model. `current` answers; None until the first version is ready, or when all have gone."""
+
+    def __init__(
+        self, source: Source, metrics: Metrics, *, say: Callable[[str], None], max_batch: int, max_waiting: int
+    ) -> None:
+        self.name, self.source = source.name, source
+        self.current: Version | None = None
+        self.faults: dict[int, tuple[Mark, str]] = {}
+        self._metrics, self._say = metrics, say
+        self._limits = {"max_batch": max_batch, "max_waiting": max_waiting}
+        self._leaving: set[Version] = set()
+        self._n_reloads = 0
+
+    @property
+    def is_ready(self) -> bool:
+        return self.current is not None
+
+    @asynccontextmanager
+    async def use(self, number: int | None = None) -> AsyncIterator[Version]:
+        """The version that answers, or that of a `number`, for as long as it is needed. Raises `BadRequest` 404 where
+        it is not there and 503 where none is."""
+        version = self.current
+        if version is None:
+            raise BadRequest(f"{self.name} is not ready", 503)
+        if number is not None and number != version.number:
+            raise BadRequest(f"Servable not found for request: Specific({self.name}, {number})", 404)
+        version.n_open += 1
+        try:
+            yield version
+        finally:
+            version.n_open -= 1
+            if not version.n_open and version in self._leaving:
+                self._leaving.discard(version)
+                version.batcher.close()
+
+    async def refresh(self) -> None:
+        """Look for a newer version, or for another where the one that answers has gone, and change to it."""
+        found = await asyncio.to_thread(self._look)
+        if found is None:
+            return
+        number, path, mark = found
+        began = time.perf_counter()
+        try:
+            engine = await asyncio.to_thread(self._load, path)
+            batcher = Batcher(engine, watch=self._metrics.watch_batches(self.name), **self._limits)
+            await batcher.start()
+        except (RailcarError, OSError, ValueError, KeyError) as error:
+            what = getattr(error, "what", str(error))
+            self.faults[number] = (mark, what)
+            self._metrics.count_reload(self.name, is_good=False)
+            keeps = f"version {self.current.number} goes on" if self.current else "no version is ready"
+            self._say(f"{self.name}: version {number} is not taken, {keeps}: {what}")
+            if self.current is None and self.source.is_single:
+                raise
+            return
+        self._take_over(Version(number, mark, engine, batcher), time.perf_counter() - began)
+
+    def _look(self) -> tuple[int, Path, Mark] | None:
+        """The version to change to; None where nothing is to be done."""
+        there = self.source.list_versions()
+        if self.source.is_single:
+            return self._look_at_single(there[1])
+        for number in sorted(there, reverse=True):
+            mark = mark_folder(there[number])
+            if self.current is not None and self.current.number == number and self.current.mark == mark:
+                return None
+            fault = self.faults.get(number)
+            is_whole = any(name == one for name, _, _ in mark for one in _MARKS)
+            if is_whole and (fault is None or fault[0] != mark):
+                return number, there[number], mark
+        return None
+
+    def _look_at_single(self, path: Path) -> tuple[int, Path, Mark] | None:
+        mark = mark_folder(path)
+        if self.current is not None and (self.current.mark == mark or not mark):
+            return None
+        number = self.current.number + 1 if self.current is not None else 1
+        fault = self.faults.get(number)
+        return None if fault is not None and fault[0] == mark else (number, path, mark)
+
+    def _load(self, path: Path) -> Engine:
+        engine = self.source.load(path)
+        check_samples(engine)
+        return engine
+
+    def _take_over(self, version: Version, seconds: float) -> None:
+        old, self.current = self.current, version
+        self.faults.pop(version.number, None)
+        if old is None:
+            return
+        self._metrics.count_reload(self.name, is_good=True)
+        self._say(f"{self.name}: version {version.number} answers now ({seconds:.1f} s), {old.number} has gone")
+        if old.n_open:
+            self._leaving.add(old)
+        else:
+            old.batcher.close()
+
+    async def answer(
+        self, version: Version, inputs: Sequence[Any] | NDArray[Any], timeout_s: float
+    ) -> NDArray[np.float32]:
+        """[n, n_outputs] to raw inputs. Raises `BadRequest`, `DataError`, `QueueFull` and `DeadlinePassed`."""
+        if is_light(inputs):
+            encoded = version.engine.encode(inputs)
+        else:
+            encoded = await asyncio.to_thread(version.engine.encode, inputs)
+        return await version.batcher.ask(encoded, timeout_s)
+
+    def close(self) -> None:
+        for version in (*self._leaving, *([self.current] if self.current else [])):
+            version.batcher.close()
+
+
+def is_light(inputs: Sequence[Any] | NDArray[Any]) -> bool:
+    """Whether inputs are made ready so quickly that the event loop may do it."""
+    if isinstance(inputs, np.ndarray):
+        return inputs.nbytes <= _LIGHT_BYTES
+    if len(inputs) > 4:
+        return False
+    return not any(isinstance(one, bytes) or (isinstance(one, str) and len(one) > 2000) for one in inputs)
+
+
+class Models:
+    """All that are served, by name; the first is the one that is meant where none is named."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self.by_name = {one.name: one for one in models}
+        self.default = models[0]
+
+    def find(self, name: str | None) -> Model:
+        """Raises `BadRequest` 404."""
+        if name is None:
+            return self.default
+        if name not in self.by_name:
+            raise BadRequest(f"there is no model {name!r}; there is: {', '.join(self.by_name)}", 404)
+        return self.by_name[name]
+
+    @property
+    def is_ready(self) -> bool:
+        return all(one.is_ready for one in self.by_name.values())
+
+    async def watch(self) -> None:
+        """Look for new versions for as long as it runs."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            for one in self.by_name.values():
+                await one.refresh()
+
+    def close(self) -> None:
+        for one in self.by_name.values():
+            one.close()

@@ -1,0 +1,72 @@
+"""What a served model takes and gives, as the wire formats must know it; and the error of a question that does not fit.
+
+Read from `model.json` of an export, or made of an artifact: no TensorFlow here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_BATCH = 1024
+"""Inputs in one question."""
+
+
+class BadRequest(Exception):
+    """A question that cannot be answered, in words for whoever asked; `status` is that of HTTP."""
+
+    def __init__(self, what: str, status: int = 400) -> None:
+        super().__init__(what)
+        self.what = what
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column of a table: `type` number, boolean, date or category; `form` how its cells are written
+    (`storage/columns.py`); of a category `values`, those that the training saw; of the others `mean`."""
+
+    name: str
+    type: str
+    form: str = ""
+    values: tuple[str, ...] = ()
+    mean: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spec:
+    """`kind` image, text or table; `task` classification or regression; `labels` those of the answers, in their order;
+    `image_shape` (height, width, channels) inside the network; `features` the columns of a table; `about` all that
+    `model.json` says."""
+
+    kind: str
+    task: str
+    labels: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    features: tuple[Feature, ...]
+    about: Mapping[str, Any]
+
+    @property
+    def is_number(self) -> bool:
+        """Whether answers are numbers, not probabilities."""
+        return self.task == "regression"
+
+    @property
+    def n_outputs(self) -> int:
+        return 1 if self.is_number else len(self.labels)
+
+
+def read_spec(about: Mapping[str, Any]) -> Spec:
+    """Of `model.json`. Raises `KeyError` or `TypeError` for what is none."""
+    kind = about["kind"]
+    shape = (0, 0, 0)
+    if kind == "image":
+        height, width, channels = about["input"]["shape"][1:]
+        shape = (height, width, channels)
+    columns = about["encoding"]["columns"] if kind == "table" else ()
+    features = tuple(
+        Feature(one["name"], one["type"], one.get("form", ""), tuple(one.get("values", ())), one.get("mean", 0.0))
+        for one in columns
+    )
+    return Spec(kind, about["task"], tuple(about["labels"]), shape, features, about)
