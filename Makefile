@@ -18,6 +18,7 @@ demo: $(VENV)/.installed-cpu ## Install railcar and train on the embedded sample
 
 test: $(VENV)/.installed-dev ## Install what the tests need and run them
 	@sh scripts/install_test_packages.sh
+	@$(BIN)/python scripts/fetch_axe.py $(VENV)/axe || echo "The test of the page for screen readers will fail." >&2
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## Style, types, layering and documentation: what CI runs before the tests

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-resolved=$(uv pip compile pyproject.toml --extra cpu --extra buckets --extra aws --extra gcp --extra dev --extra bench --extra tune \
+resolved=$(uv pip compile pyproject.toml --extra cpu --extra buckets --extra aws --extra gcp --extra dev --extra bench --extra tune --extra serve \
     --universal --python-version 3.11 --fork-strategy fewest --upgrade \
     --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet)
 # The extra gpu has TensorFlow under its other name, at the same version.

@@ -58,7 +58,7 @@ def _find_examples(kind: str, data: Path) -> tuple[list[Any], Any]:
         return list(images), images
     rows = pl.read_csv(data, infer_schema=False)
     if kind in ("texts", "words"):
-        texts = [*rows["review"].to_list()[:9], "", "<br>Never!? Größe 中文 it’s", "superb " * 60]
+        texts = [*rows["review"].to_list()[:9], "", "<br>Never!? Größe 中文", "superb " * 60]
         return texts, texts
     names = [name for name in rows.columns if name not in ("dear", "price")]
     some = rows.select(names).head(12)

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient import http
 
 from railcar.serving import open_inference
 from railcar.serving.open_inference import Output
 from railcar.serving.spec import BadRequest, Spec
 from tests.serving.wire_specs import DIGITS, PENGUINS, PHOTOS, PRICES, SPAM
-
-http = pytest.importorskip("tritonclient.http", reason="the client of Triton is not installed")
 
 ALL = ("probabilities", "label", "probability")
 GIF = b"GIF89a\x00\xff"

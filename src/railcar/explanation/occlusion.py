@@ -26,9 +26,9 @@ Answer = Callable[[Any], NDArray[np.float32]]
 
 MAX_WORDS = 200
 """Words that are looked at one by one; a longer text is looked at by so many spans."""
-MAX_LETTERS = 2_000_000
-"""Letters of all the questions about one text, where that leaves it `_FEW_SPANS`."""
-_FEW_SPANS = 20
+MAX_LETTERS = 800_000
+"""Letters of all the questions about one text, where that leaves it `_FEW_SPANS`: n-grams of so many take 2 s."""
+_FEW_SPANS = 8
 
 # Windows of 2 x 2 cells, one cell apart: 169 of them over 14 x 14 cells, 100 over 11 x 11 for networks that are slow.
 # Larger windows found parts whose removal lowered the label's log-odds less, of digits and of photos.

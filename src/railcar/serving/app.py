@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ _SAFE = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 ]
+_DISCARD_S = 1.0
+_LOG = logging.getLogger("railcar.serving")
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -102,8 +105,8 @@ class App:
         try:
             self.guard.check(path, method, headers, is_page=path in self._pages)
             answer = await self._route(path, method, scope, receive)
-        except BadRequest as error:
-            answer = _refuse(error.what, error.status)
+        except Exception as error:
+            answer = _explain_failure(error)
         seconds = time.perf_counter() - began
         await self._send(send, answer)
         if answer.model:
@@ -135,6 +138,7 @@ class App:
             elif name == b"content-encoding" and value.lower() != b"identity":
                 raise BadRequest("bodies are taken as they are, without Content-Encoding", 415)
         if length > self.limits.max_body:
+            await _discard(receive, self.limits.max_body)
             raise BadRequest(f"{length:,} bytes are more than the limit of {self.limits.max_body:,}", 413)
         if self._n_open_bytes + length > self.limits.max_open_bytes:
             raise QueueFull(0.5)
@@ -148,6 +152,7 @@ class App:
                 n += len(part)
                 self._n_open_bytes += len(part)
                 if n > self.limits.max_body:
+                    await _discard(receive, self.limits.max_body)
                     raise BadRequest(f"more than the limit of {self.limits.max_body:,} bytes", 413)
                 if not message.get("more_body"):
                     return part if not parts else b"".join((*parts, part))
@@ -294,6 +299,19 @@ class App:
         await send({"type": "http.response.body", "body": answer.body})
 
 
+async def _discard(receive: Any, n_most: int) -> None:
+    """Take what is still sent for a moment: who is cut off while sending does not read why."""
+    until, n = time.monotonic() + _DISCARD_S, 0
+    while n < n_most and time.monotonic() < until:
+        try:
+            message = await asyncio.wait_for(receive(), _DISCARD_S)
+        except TimeoutError:
+            return
+        n += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return
+
+
 def _explain_failure(error: Exception) -> Answer:
     if isinstance(error, BadRequest):
         return _refuse(error.what, error.status)
@@ -305,7 +323,8 @@ def _explain_failure(error: Exception) -> Answer:
         return _refuse("no answer in time", 504)
     if isinstance(error, RailcarError):
         return _refuse(_say(error), 400)
-    return _refuse(f"the model failed: {type(error).__name__}", 500)
+    _LOG.error("a question failed", exc_info=error)
+    return _refuse(f"the server failed: {type(error).__name__}", 500)
 
 
 def _say(error: Exception) -> str:

@@ -60,6 +60,7 @@ class SmallEngine:
             about = json.loads((folder / "model.json").read_bytes())
             self.spec = read_spec(about)
             self.path = folder / _plain_name(about["file"])
+            self._content = self.path.read_bytes()  # what is written over it later must not reach the network
             self._fixed_batch: int | None = about["batch"]
             self._lookup = standalone.index_vocabularies(about)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -67,6 +68,7 @@ class SmallEngine:
                 f"{folder}: cannot be read: {error}", hint="make it anew with railcar export"
             ) from error
         self.about = about
+        self._samples: tuple[list[Any], NDArray[np.float32]] | None = None
         self.name = "litert" if self.path.suffix == ".tflite" else "onnx"
         self._encode: Callable[..., NDArray[Any]] = {
             "image": _encode_images,
@@ -88,7 +90,7 @@ class SmallEngine:
     def _open(self) -> _PerThread:
         opener = open_litert if self.name == "litert" else open_onnx
         try:
-            found = _PerThread(lambda: opener(self.path, self.n_threads))
+            found = _PerThread(lambda: opener(self._content, self.n_threads))
             found.get()
         except MissingExtra:
             raise
@@ -148,8 +150,13 @@ class SmallEngine:
         return np.concatenate(parts) if parts else np.zeros((0, self.spec.n_outputs), np.float32)
 
     def samples(self) -> tuple[list[Any], NDArray[np.float32]]:
-        """Raw inputs and what is expected of them, [n, n_outputs]. Raises `ArtifactError` when they are not there."""
-        folder = self.folder / "samples"
+        """Raw inputs and what is expected of them, [n, n_outputs]; read once. Raises `ArtifactError` when they are not
+        there."""
+        if self._samples is None:
+            self._samples = self._read_samples(self.folder / "samples")
+        return self._samples
+
+    def _read_samples(self, folder: Path) -> tuple[list[Any], NDArray[np.float32]]:
         try:
             expected = np.load(folder / "expected.npy", allow_pickle=False)
             if self.spec.kind == "image":
@@ -255,7 +262,7 @@ class _PerThread:
         return found
 
 
-def open_litert(path: Path, n_threads: int) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+def open_litert(content: bytes, n_threads: int) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
     """A function of the network's input. Each size of batch has an interpreter of its own: to resize one costs more
     than an answer."""
     try:
@@ -265,7 +272,7 @@ def open_litert(path: Path, n_threads: int) -> Callable[[NDArray[Any]], NDArray[
     interpreters: dict[int, tuple[Any, int, int]] = {}
 
     def open_one(shape: tuple[int, ...]) -> tuple[Any, int, int]:
-        interpreter = Interpreter(model_path=str(path), num_threads=n_threads)
+        interpreter = Interpreter(model_content=content, num_threads=n_threads)
         given = interpreter.get_input_details()[0]
         if tuple(given["shape"]) != shape:
             interpreter.resize_tensor_input(given["index"], shape, strict=False)
@@ -283,7 +290,7 @@ def open_litert(path: Path, n_threads: int) -> Callable[[NDArray[Any]], NDArray[
     return run
 
 
-def open_onnx(path: Path, n_threads: int) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+def open_onnx(content: bytes, n_threads: int) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
     try:
         import onnxruntime
     except ImportError as error:
@@ -293,7 +300,7 @@ def open_onnx(path: Path, n_threads: int) -> Callable[[NDArray[Any]], NDArray[np
     options.inter_op_num_threads = 1
     # Threads that spin between questions take the cores from the rest of the server.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda batch: np.asarray(session.run(None, {name: batch})[0])
 

@@ -49,14 +49,14 @@ def _find_weights(answer: Any, raw_input: Any, spec: Spec, index: int | None) ->
 
 
 def shrink(pixels: NDArray[np.uint8], resizes: Sequence[Sequence[Any]]) -> NDArray[np.uint8]:
-    """The whole picture, no larger than the network's first resize needs it: so the answer is the same but for
-    rounding, and covering a part of a photo costs no resizing of millions of pixels."""
-    if not resizes:
+    """The whole picture, of the network's size or near it: the answer stays the same but for rounding, and covering
+    parts of a photo costs no resizing of millions of pixels a hundred times. `resizes` are (height, width, fit)."""
+    if all(fit == "stretch" for _, _, fit in resizes):
+        for height, width, _ in resizes:
+            pixels = standalone.resize(pixels, (height, width))
         return pixels
     height, width, fit = resizes[0]
     rows, columns = pixels.shape[:2]
-    if fit == "stretch":
-        return standalone.resize(pixels, (min(rows, height), min(columns, width)))
     scale = (max if fit == "crop" else min)(height / rows, width / columns)
     if scale >= 1:
         return pixels

@@ -37,9 +37,7 @@ class Guard:
     def wants_token(self) -> bool:
         return self._token is not None
 
-    def check(
-        self, path: str, method: str, headers: Sequence[tuple[bytes, bytes]], *, is_page: bool = False
-    ) -> None:
+    def check(self, path: str, method: str, headers: Sequence[tuple[bytes, bytes]], *, is_page: bool = False) -> None:
         """Raise `BadRequest` 403 or 401 for a request that may not be answered, 400 for one without a Host. The page's
         own files (`is_page`) ask for the token themselves."""
         hosts = [value for name, value in headers if name == b"host"]

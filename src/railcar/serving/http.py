@@ -6,10 +6,12 @@ answers are `app.py`'s.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -22,6 +24,8 @@ body; that a connection may stay without a request; and without taking its answe
 MAX_HEADER_BYTES = 32 * 1024
 LINGER_S = 0.5
 """Seconds after SIGTERM in which what comes is still answered: a load balancer has not looked yet."""
+REST_S = 0.3
+"""Seconds that who connected last has to send its question."""
 GRACE_S = 30.0
 """Seconds that questions have to be answered after that."""
 
@@ -97,6 +101,24 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._leave = leave
         self._ends_at: float | None = None
+        self._listeners: list[socket.socket] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # Descriptors of our own: the loop's are closed first, and who is in the kernel's queue then is taken by these.
+        self._listeners = [one.dup() for one in sockets or []]
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in [one for listener in self._listeners for one in _take_rest(listener)]:
+            await loop.connect_accepted_socket(self._build_protocol, connection)
+        await asyncio.sleep(REST_S)
+        await super().shutdown(sockets)
+
+    def _build_protocol(self) -> Protocol:
+        return Protocol(self.config, self.server_state, self.lifespan.state)
 
     async def on_tick(self, counter: int) -> bool:
         now = time.monotonic()
@@ -114,6 +136,18 @@ class Server(uvicorn.Server):
             return
         self._leave()
         self._ends_at = time.monotonic() + (0.0 if sig == signal.SIGINT else LINGER_S)
+
+
+def _take_rest(listener: socket.socket) -> list[socket.socket]:
+    """Who has connected and was not taken yet; then it listens no more."""
+    found = []
+    listener.setblocking(False)
+    with listener, suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            found.append(connection)
+    return found
 
 
 def build_server(app: Any, leave: Callable[[], None]) -> Server:

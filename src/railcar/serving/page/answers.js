@@ -60,10 +60,10 @@ export function makeExplanation(explanation, picture) {
 }
 
 function makeImageReason({ weights, width, height }, picture) {
-  const third = (at, n) => Math.floor((3 * at) / n);
+  const pick = (names, at, n) => names[Math.floor((3 * at) / n)];
   const places = weights.flatMap((row, y) => row.map((weight, x) => {
-    const name = ["upper", "middle", "lower"][third(y, height)] + [" left", "", " right"][third(x, width)];
-    return { name, weight };
+    const name = `${pick(["upper", "middle", "lower"], y, height)} ${pick(["left", "middle", "right"], x, width)}`;
+    return { name: name.replace("middle middle", "middle"), weight };
   }));
   const words = sayMost(places, 1);
   const map = make("canvas", { class: "map", width, height, role: "img", "aria-label": words });

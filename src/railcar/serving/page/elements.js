@@ -34,10 +34,10 @@ export function makeProblem(words, again) {
   return make("div", { class: "problem" }, make("p", {}, make("strong", {}, "error"), words), button);
 }
 
-/** 0.9912 -> "99.1%"; what is not certain is not rounded to it. */
+/** 0.9912 -> "99.1%"; nothing is certain. */
 export function spellPercent(probability) {
-  if (probability > 0 && probability < 0.0005) return "<0.1%";
-  if (probability < 1 && probability >= 0.9995) return ">99.9%";
+  if (probability < 0.0005) return "<0.1%";
+  if (probability >= 0.9995) return ">99.9%";
   return `${(100 * probability).toFixed(1)}%`;
 }
 
