@@ -91,7 +91,7 @@ class SmallEngine:
         opener = open_litert if self.name == "litert" else open_onnx
         try:
             found = _PerThread(lambda: opener(self._content, self.n_threads))
-            found.get()
+            found.get()(self._build_zeros(1))
         except MissingExtra:
             raise
         except Exception as error:  # the runtimes raise many kinds
@@ -114,8 +114,7 @@ class SmallEngine:
 
     def _time(self, n: int) -> float:
         """Seconds for a batch of `n`, the best of a few."""
-        shape = [n, *self.spec.about["input"]["shape"][1:]]
-        batch = np.zeros(shape, self.spec.about["input"]["dtype"])
+        batch = self._build_zeros(n)
         run, found, until = self._runs.get(), float("inf"), time.perf_counter() + 0.02
         run(batch)
         while True:
@@ -127,9 +126,13 @@ class SmallEngine:
 
     def warm(self) -> None:
         """Make what the calling thread needs, for each size of batch, so that no question waits for it."""
-        shape, dtype = self.spec.about["input"]["shape"][1:], self.spec.about["input"]["dtype"]
         for size in self._buckets:
-            self._runs.get()(np.zeros((size, *shape), dtype))
+            self._runs.get()(self._build_zeros(size))
+
+    def _build_zeros(self, n: int) -> NDArray[Any]:
+        """A batch as the network takes it."""
+        about = self.spec.about["input"]
+        return np.zeros((n, *about["shape"][1:]), about["dtype"])
 
     def encode(self, inputs: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         """Raw inputs -> [n, ...] as the network takes them. Raises `BadRequest`, or `DataError` for an image."""

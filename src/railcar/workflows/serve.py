@@ -19,6 +19,7 @@ from railcar.runs.place import open_run
 from railcar.serving.engines import Engine, SmallEngine, TensorFlowEngine
 from railcar.serving.spec import Spec
 from railcar.storage.local import expand_home
+from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.convert import find_converted, read_choice
 
 ENGINES = ("auto", "litert", "onnx", "tensorflow")
@@ -164,7 +165,7 @@ class Opener:
 
     def __call__(self, folder: Path) -> Engine:
         if (folder / "model.json").is_file():
-            return SmallEngine(folder)
+            return _open_small(folder)
         artifact = read_artifact(folder, trust=self._trust)
         if self._engine == "tensorflow":
             return self._open_tensorflow(artifact)
@@ -176,16 +177,19 @@ class Opener:
                 raise ArtifactError(f"{folder}: not to be served by {engine}: {reason}", hint="leave --engine out")
         if engine == "tensorflow":
             return self._open_tensorflow(artifact)
-        return SmallEngine(converted / engine / "1")
+        return _open_small(converted / engine / "1")
 
     def _open_tensorflow(self, artifact: Any) -> Engine:
-        from railcar.training.tensorflow import import_tensorflow, quiet_stderr
-
         import_tensorflow(needed_for="serving")
         from railcar.serving.predictor import Predictor
 
         with quiet_stderr():
             return TensorFlowEngine(Predictor(artifact), _spec_of(artifact))
+
+
+def _open_small(folder: Path) -> Engine:
+    with quiet_stderr():  # LiteRT tells of itself when it is loaded
+        return SmallEngine(folder)
 
 
 def _spec_of(artifact: Any) -> Spec:

@@ -10,7 +10,7 @@ export function sayAnswer({ label, probability, value }) {
   return value === undefined ? `${label}, ${spellPercent(probability)}` : spellNumber(value);
 }
 
-/** The label or the number, bars of the labels, the time; `way` is the time measured here, in ms, too. */
+/** The label or the number, bars, the times: in the server, and measured here; both in ms. */
 export function makeAnswer({ label, probability, probabilities, value }, milliseconds, way) {
   const spell = (time) => `${time.toFixed(time < 10 ? 1 : 0)} ms`;
   const time = makeAbout(`${spell(milliseconds)} in the server, ${spell(way)} with the way`);
@@ -44,11 +44,9 @@ function makeShort(items, what) {
   return make("div", {}, list, button);
 }
 
-// ---- why
-
 const REASONS = { image: makeImageReason, text: makeTextReason, table: makeTableReason };
 
-/** `picture` is the file that was asked about, of images. It can take the focus. */
+/** `picture` is the file that was asked about. What comes can take the focus. */
 export function makeExplanation(explanation, picture) {
   const { kind, label } = explanation;
   const answer = label === undefined ? "this number" : `“${cut(label, 40)}”`;
@@ -56,21 +54,22 @@ export function makeExplanation(explanation, picture) {
   const mark = (side, words) => make("span", {}, make("i", { class: side }), `${words} ${answer}`);
   const legend = make("p", { class: `legend ${kind}` }, mark("for", more), mark("against", less));
   const [about, ...parts] = REASONS[kind](explanation, picture);
-  return make("div", { class: "why", tabindex: -1 }, make("h3", {}, `Why ${answer}`), makeAbout(about), legend, ...parts);
+  const title = make("h3", {}, `Why ${answer}`);
+  return make("div", { class: "why", tabindex: -1 }, title, makeAbout(about), legend, ...parts);
 }
 
 function makeImageReason({ weights, width, height }, picture) {
   const pick = (names, at, n) => names[Math.floor((3 * at) / n)];
   const places = weights.flatMap((row, y) => row.map((weight, x) => {
-    const name = `${pick(["upper", "middle", "lower"], y, height)} ${pick(["left", "middle", "right"], x, width)}`;
-    return { name: name.replace("middle middle", "middle"), weight };
+    const text = `${pick(["upper", "middle", "lower"], y, height)} ${pick(["left", "middle", "right"], x, width)}`;
+    return { text: text.replace("middle middle", "middle"), weight };
   }));
   const words = sayMost(places, 1);
   const map = make("canvas", { class: "map", width, height, role: "img", "aria-label": words });
   const image = new ImageData(width, height);
   places.forEach(({ weight }, at) => {
     const color = weight > 0 ? [86, 180, 233] : [230, 120, 0];
-    image.data.set([...color, 215 * Math.min(1, Math.abs(weight)) ** 0.8], 4 * at);
+    image.data.set([...color, 215 * Math.abs(weight) ** 0.8], 4 * at);
   });
   map.getContext("2d").putImageData(image, 0, 0);
   const below = make("img", { src: URL.createObjectURL(picture), alt: "" });
@@ -89,13 +88,13 @@ function makeTextReason({ words }) {
   const pieces = words.map(({ text, weight }) => {
     if (Math.abs(weight) < LEAST_WEIGHT) return text;
     const mark = make("span", { title: spellWeight(weight) }, text);
-    const color = `var(${weight > 0 ? "--for" : "--against"}) ${40 * Math.min(1, Math.abs(weight))}%`;
+    const color = `var(${weight > 0 ? "--accent" : "--against"}) ${40 * Math.abs(weight)}%`;
     mark.style.backgroundColor = `color-mix(in srgb, ${color}, transparent)`;
     return mark;
   });
   return [
     "How much leaving each word out changes the answer: the stronger the colour, the more.",
-    make("p", { class: "words" }, ...pieces), makeAbout(sayMost(words.map(({ text, weight }) => ({ name: text, weight })), 3)),
+    make("p", { class: "words" }, ...pieces), makeAbout(sayMost(words, 3)),
   ];
 }
 
@@ -103,7 +102,7 @@ function makeTableReason({ columns }) {
   const items = columns.map(({ name, value, weight }) => {
     const cell = (value ?? "") === "" ? "unknown" : cut(String(value), 30);
     const words = make("span", {}, cut(name, 60), make("small", {}, cell));
-    return makeBar(words, "both", weight < 0 ? "against" : "for", 50 * Math.min(1, Math.abs(weight)), spellWeight(weight));
+    return makeBar(words, "both", weight < 0 ? "against" : "for", 50 * Math.abs(weight), spellWeight(weight));
   });
   return ["How much hiding each cell changes the answer; 1 is the most.", makeShort(items, "columns")];
 }
@@ -117,7 +116,7 @@ function sayMost(parts, most) {
   const name = (sign, words) => {
     const found = parts.filter(({ weight }) => sign * weight >= LEAST_WEIGHT);
     found.sort((first, second) => sign * (second.weight - first.weight));
-    const named = found.slice(0, most).map((one) => `${cut(one.name.trim(), 30)} (${spellWeight(one.weight)})`);
+    const named = found.slice(0, most).map(({ text, weight }) => `${cut(text.trim(), 30)} (${spellWeight(weight)})`);
     return named.length ? `${words} it: ${named.join(", ")}.` : "";
   };
   return `${name(1, "Most for")} ${name(-1, "Most against")}`.trim() || "Nothing counts by itself.";

@@ -5,12 +5,12 @@ import { make } from "./elements.js";
 const LINE = 0.085; // of the shorter side: 2.4 of 28 pixels
 const BOX = 20 / 28; // MNIST fits a digit into 20x20 pixels and puts its centre of mass into the middle of 28x28
 const FINE = 8; // a pixel of the network is the mean of 8x8 drawn ones
-const SHARP = 560; // pixels of the pad's longer side
+const SIDE = 560; // pixels of the pad's longer side
 const PAUSE_MS = 350;
 
 /** `size` is the network's; `onDrawn` is called a moment after a stroke, `onCleared` when none is left. */
 export function makePad(size, onDrawn, onCleared) {
-  const scale = SHARP / Math.max(size.width, size.height);
+  const scale = SIDE / Math.max(size.width, size.height);
   const canvas = make("canvas", {
     class: "pad", width: size.width * scale, height: size.height * scale, role: "img",
     "aria-label": "Drawing pad for mouse, pen or finger; without one, choose a picture below",
@@ -28,10 +28,8 @@ export function makePad(size, onDrawn, onCleared) {
   const keep = (kept) => {
     clearTimeout(timer);
     strokes = kept;
-    current = null;
     draw();
-    if (strokes.length) onDrawn();
-    else onCleared();
+    (strokes.length ? onDrawn : onCleared)();
   };
 
   canvas.onpointerdown = (event) => {
@@ -60,7 +58,6 @@ export function makePad(size, onDrawn, onCleared) {
     isEmpty: () => !strokes.length,
     undo: () => keep(strokes.slice(0, -1)),
     clear: () => keep([]),
-    stop: () => clearTimeout(timer),
     /** A canvas of the network's size; `isCentred`: as MNIST's digits are. */
     render: (isCentred) => {
       const values = (isCentred ? rasterizeCentred : rasterize)(strokes, size, line);

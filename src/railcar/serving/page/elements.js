@@ -1,6 +1,6 @@
 /* Making elements, and how numbers are spelled. */
 
-/** With these attributes (`true` is set, `false` and undefined left out; `onclick` listens) and children (null: none). */
+/** Attributes: `true` is set, `false` and undefined are left out, `onclick` listens. Children: null is none. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

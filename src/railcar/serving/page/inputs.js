@@ -1,11 +1,11 @@
-/* What a model is asked about: a drawing, a picture, a text, a row. Each maker gives {title, hint, element, and `more`,
-   which stands behind the answer on a phone} and calls `ask` with a question {type, body, and `picture`, `fileName` of
-   images or `value` of all else}, or with null: there is none any more. `signal` ends what outlives the elements. */
+/* What a model is asked about: a drawing, a picture, a text, a row. Makers give {title, hint, element, and `more`,
+   which stands behind the answer} and call `ask` with a question {type, body, and `picture`, `fileName` or `value`},
+   or with null: there is none any more. `signal` ends what outlives the elements. */
 
 import { makePad } from "./draw.js";
 import { cut, make, makeAbout, makeButton, makeForm, makeProblem } from "./elements.js";
 
-const MOST_DRAWN = 64; // pixels of a network's side: larger ones are of photos
+const MOST_DRAWN = 64; // pixels of a side: larger networks are of photos
 const MOST_OPTIONS = 20;
 const MOST_FIELDS = 24;
 
@@ -14,8 +14,6 @@ export function makeInput(card, ask, signal) {
   const askValue = (value) => ask({ type: "application/json", body: JSON.stringify({ input: value }), value });
   return card.kind === "text" ? makeTextInput(card, askValue) : makeTableInput(card, askValue);
 }
-
-// ---- images
 
 function makeImageInput(size, ask, signal) {
   const isDrawn = size.channels === 1 && size.height <= MOST_DRAWN && size.width <= MOST_DRAWN;
@@ -36,8 +34,8 @@ function makeImageInput(size, ask, signal) {
 }
 
 function makeDrawing(size, askDrawing, forget, signal) {
-  const isDigits = size.height === 28 && size.width === 28;
-  const centre = make("input", { type: "checkbox", checked: isDigits, onchange: () => send() });
+  const checked = size.height === 28 && size.width === 28;
+  const centre = make("input", { type: "checkbox", checked, onchange: () => send() });
   const sent = make("figure", { class: "sent", hidden: true });
   let address = "";
   const send = () => pad.isEmpty() || pad.render(centre.checked).toBlob((file) => {
@@ -54,7 +52,6 @@ function makeDrawing(size, askDrawing, forget, signal) {
     sent.hidden = true;
     forget();
   });
-  signal.addEventListener("abort", pad.stop);
   const check = make("label", { class: "check" }, centre, "centre what I draw");
   const tools = make("div", { class: "row" }, makeButton("Clear", pad.clear), makeButton("Undo", pad.undo), check);
   return make("div", { class: "drawing" }, pad.canvas, tools, sent);
@@ -67,21 +64,19 @@ function makeFileInput(isSmall, askFile, signal) {
     URL.revokeObjectURL(address);
     shown.replaceChildren();
   };
-  const take = (list) => {
-    if (!list.length) return;
+  const take = ([file]) => {
+    if (!file) return;
     forget();
-    const [file] = list;
     address = URL.createObjectURL(file);
     const image = make("img", { src: address, alt: "The picture that was chosen", class: "preview" });
     image.onerror = () => image.replaceWith("This browser cannot show it.");
-    const more = list.length > 1 ? `, the first of ${list.length}` : "";
-    shown.replaceChildren(make("figure", {}, image, make("figcaption", {}, file.name + more)));
+    shown.replaceChildren(make("figure", {}, image, make("figcaption", {}, file.name)));
     askFile(file, file.name);
   };
   const makeChooser = (words, look, more) => {
     const input = make("input", { type: "file", accept: "image/*", class: "unseen", ...more });
     input.onchange = () => {
-      take([...input.files]);
+      take(input.files);
       input.value = ""; // so that the same file can be chosen again
     };
     return make("label", { class: `button ${look}` }, words, input);
@@ -100,18 +95,16 @@ function listenForFiles(zone, take, signal) {
   const listen = (name, react) => document.addEventListener(name, react, { signal });
   const mark = (isOver) => zone.classList.toggle("over", isOver);
   const dragging = (isOver, react) => (event) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     mark(isOver);
-    react?.([...event.dataTransfer.files]);
+    react?.(event.dataTransfer.files);
   };
   listen("dragover", dragging(true));
   listen("dragleave", (event) => event.relatedTarget || mark(false));
   listen("drop", dragging(false, take));
-  listen("paste", (event) => take([...(event.clipboardData?.files ?? [])]));
+  listen("paste", (event) => take(event.clipboardData.files));
 }
-
-// ---- texts
 
 function makeTextInput(card, askValue) {
   const text = make("textarea", { id: "text", rows: 6, required: true, "aria-keyshortcuts": "Control+Enter" });
@@ -129,8 +122,6 @@ function makeTextInput(card, askValue) {
   if (examples.length) form.append(make("h3", {}, "Examples"), make("div", { class: "examples" }, ...examples));
   return { title: "A text", hint: "Write a text, and the answer comes here.", element: form };
 }
-
-// ---- rows
 
 function makeTableInput({ input: { columns }, examples }, askValue) {
   const fields = columns.map(makeField);
@@ -152,7 +143,8 @@ function makeTableInput({ input: { columns }, examples }, askValue) {
   const makeGrid = (some) => make("div", { class: "fields" }, ...some.map(({ element }) => element));
   const rest = fields.slice(MOST_FIELDS);
   const form = makeForm(
-    { novalidate: true }, send, makeAbout("What is left empty counts as unknown."), makeGrid(fields.slice(0, MOST_FIELDS)),
+    { novalidate: true }, send,
+    makeAbout("What is left empty counts as unknown."), makeGrid(fields.slice(0, MOST_FIELDS)),
     rest.length ? make("details", {}, make("summary", {}, `${rest.length} more columns`), makeGrid(rest)) : null,
     problem,
     make(
@@ -173,11 +165,11 @@ function makeField({ name, type, values = [], example }, number) {
   };
   const choices = type === "boolean" ? ["yes", "no"] : values;
   const isChosen = choices.length > 0 && choices.length <= MOST_OPTIONS;
-  const list = choices.length > MOST_OPTIONS
-    ? make("datalist", { id: `${id}-values` }, ...choices.map((value) => make("option", { value }))) : null;
+  const options = choices.map((value) => new Option(value, value));
+  const list = choices.length > MOST_OPTIONS ? make("datalist", { id: `${id}-values` }, ...options) : null;
   const kind = type === "number" ? "number" : "text";
   const input = isChosen
-    ? make("select", { id }, new Option("—", ""), ...choices.map((value) => new Option(value)))
+    ? make("select", { id }, new Option("—", ""), ...options)
     : make("input", { id, type: kind, step: "any", list: list?.id, autocomplete: "off", placeholder: spell(example) });
   const read = () => {
     if (input.value.trim() === "") return null;

@@ -6,7 +6,7 @@ import { makeInput } from "./inputs.js";
 import { writeCurl, writePython } from "./programs.js";
 
 const TOKEN = "railcar-token";
-const MOST_LABELS = 30;
+const MOST_CHARACTERS = 600;
 const ENGINES = { litert: "LiteRT", onnx: "ONNX Runtime", tensorflow: "TensorFlow" };
 const TAKES = { image: "pictures", text: "texts", table: "rows of a table" };
 const find = (id) => document.getElementById(id);
@@ -19,19 +19,17 @@ let shown = new AbortController(); // ends with the model that is shown
 let asked = new AbortController(); // ends with the question
 let token = null; // the promise of one, while it is asked for
 
-// ---- the server
-
 /** Its JSON answer. Throws an Error whose message is for the user; asks for the token where one is needed. */
 async function talk(path, options = {}) {
   const known = sessionStorage.getItem(TOKEN);
   const headers = { ...options.headers, ...(known && { Authorization: `Bearer ${known}` }) };
-  let response, body;
+  let response;
+  let body;
   try {
     response = await fetch(path, { ...options, headers });
     body = await response.json();
   } catch {
-    const lost = "The server does not answer. Does it still run, and is the network there?";
-    throw new Error(response ? `The server answered ${response.status}, and not in JSON.` : lost);
+    throw new Error("The server does not answer. Does it still run, and is the network there?");
   }
   if (response.ok) return body;
   if (response.status === 401) {
@@ -69,8 +67,6 @@ function askToken(isWrong) {
   });
   return token;
 }
-
-// ---- models
 
 function refuse(words) {
   find("about").textContent = "";
@@ -118,14 +114,13 @@ function show(chosen) {
 
 function makeFacts(engine) {
   const { input, labels } = card;
-  const rest = labels.length - MOST_LABELS;
-  const columns = () => cut(input.columns.map((one) => `${one.name} (${one.type})`).join(", "), 900);
-  const colour = input.channels === 1 ? "gray" : "in colour";
+  const columns = input.columns?.map((one) => `${one.name} (${one.type})`).join(", ");
+  const size = `${input.height}x${input.width} pixels inside, ${input.channels === 1 ? "gray" : "in colour"}`;
   const facts = {
     kind: card.kind,
     task: card.task,
-    input: { image: `${input.height}x${input.width} inside, ${colour}`, table: input.columns && columns() }[card.kind],
-    labels: labels.slice(0, MOST_LABELS).join(", ") + (rest > 0 ? ` and ${rest} more` : ""),
+    input: columns ? cut(columns, MOST_CHARACTERS) : card.kind === "image" && size,
+    labels: cut(labels.join(", "), MOST_CHARACTERS),
     ...Object.fromEntries(Object.entries(card.metrics ?? {}).map(([side, values]) => [side, spellMetrics(values)])),
     engine,
     version: card.version,
@@ -143,8 +138,6 @@ function spellMetrics({ n, ...values }) {
   const words = numbers.map(([name, value]) => `${name} ${Number(value.toPrecision(4))}`).join(", ");
   return n ? `${words} (${n} examples)` : words;
 }
-
-// ---- question and answer
 
 /** `path` with the model's name, where there are several. */
 function spellPath(path) {
@@ -211,17 +204,13 @@ function makeWhy(signal) {
   return make("div", {}, button, place);
 }
 
-// ---- how a program asks
-
 function showProgram() {
   const address = new URL(spellPath("predict"), location.href).href;
   const hasToken = sessionStorage.getItem(TOKEN) !== null;
-  const about = [
-    question.picture ? `${question.fileName} is expected in the folder where it is run.` : "",
-    hasToken ? "The token is read from the environment variable RAILCAR_TOKEN." : "",
-  ];
+  const file = question.picture ? `${question.fileName} is read from the folder where it is run. ` : "";
+  const about = file + (hasToken ? "The token is read from the environment variable RAILCAR_TOKEN." : "");
   find("program").replaceChildren(
-    make("summary", {}, make("h2", {}, "Ask the same from a program")), makeAbout(about.join(" ")),
+    make("summary", {}, make("h2", {}, "Ask the same from a program")), makeAbout(about),
     makeSnippet("curl", writeCurl(address, question, hasToken)),
     makeSnippet("Python", writePython(address, question, hasToken)),
   );
@@ -231,18 +220,14 @@ function makeSnippet(title, code) {
   const lines = make("code", {}, code);
   const copy = async () => {
     const isCopied = await navigator.clipboard?.writeText(code).then(() => true, () => false);
-    button.textContent = isCopied || copySelected(lines) ? "Copied" : "Select and copy";
+    // a page of another host without https has no clipboard
+    if (!isCopied) getSelection().selectAllChildren(lines);
+    button.textContent = isCopied ? "Copied" : "Press Ctrl+C";
     say(button.textContent);
     setTimeout(() => (button.textContent = "Copy"), 2000);
   };
   const button = makeButton("Copy", copy, { "aria-label": `Copy the lines for ${title}` });
   return make("div", { class: "snippet" }, make("h3", {}, title), button, make("pre", {}, lines));
-}
-
-/** The old way: a page of another host without https has no clipboard. */
-function copySelected(element) {
-  getSelection().selectAllChildren(element);
-  return document.execCommand("copy");
 }
 
 start();
