@@ -47,6 +47,7 @@ UTC = timezone.utc
 ISO = r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
 N_WORDS = 2
 CHARACTERS = (2, 5)
+BLOCK = 1 << 22
 
 
 class Model:
@@ -179,8 +180,11 @@ def resize(pixels, size):
     """Bilinear, antialiased when shrinking, rounded to whole values."""
     if pixels.shape[:2] == tuple(size):
         return pixels
-    rows, columns = weigh(pixels.shape[0], size[0]), weigh(pixels.shape[1], size[1])
-    found = np.tensordot(columns, np.tensordot(rows, pixels.astype(np.float32), (1, 0)), (1, 1))
+    height, width, channels = pixels.shape
+    rows, columns = weigh(height, size[0]), weigh(width, size[1])
+    step = max(BLOCK // (height * channels), 1)  # of a large photo the whole in float32 would take four times its size
+    parts = [np.tensordot(rows, pixels[:, at : at + step].astype(np.float32), (1, 0)) for at in range(0, width, step)]
+    found = np.tensordot(columns, np.concatenate(parts, axis=1), (1, 1))
     return np.clip(np.rint(found.transpose(1, 0, 2)), 0, 255).astype(np.uint8)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import Duration, common_options, runs_dir_option
+from railcar.cli.options import Duration, common_options, runs_dir_option, trust_option
 
 _ENGINES = ("auto", "litert", "onnx", "tensorflow")
 
@@ -50,6 +50,7 @@ _ENGINES = ("auto", "litert", "onnx", "tensorflow")
 @click.option("--timeout", type=Duration(), default="30s", show_default=True, help="For an answer, waiting and all.")
 @click.option("--max-body", type=click.IntRange(1, 1024), default=32, show_default=True, help="Of a request, in MiB.")
 @click.option("--access-log", metavar="FILE|-", help="A JSON line for each request, to a file, or to stderr.")
+@trust_option
 @runs_dir_option
 @common_options()
 def command(
@@ -64,6 +65,7 @@ def command(
     timeout: float,
     max_body: int,
     access_log: str | None,
+    trust: bool,
     runs_dir: Path | str,
     console: Console,
 ) -> None:
@@ -88,6 +90,7 @@ def command(
         timeout_s=timeout,
         max_body=max_body << 20,
         access_log=access_log,
+        trust=trust,
         runs_dir=runs_dir,
         say=console.note,
     )

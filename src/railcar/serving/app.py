@@ -24,7 +24,7 @@ from railcar.serving.guarding import Guard
 from railcar.serving.metrics import Metrics
 from railcar.serving.models import Model, Models
 from railcar.serving.protocols import Answered, Protocols
-from railcar.serving.spec import BadRequest
+from railcar.serving.spec import MAX_EXPLAINED, BadRequest
 
 PAGE = Path(__file__).parent / "page"
 _TYPES = {
@@ -43,14 +43,15 @@ _SAFE = [
     (b"cache-control", b"no-store"),
 ]
 _DISCARD_S = 1.0
+_OPEN = "railcar.open_bytes"
 _LOG = logging.getLogger("railcar.serving")
 Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`max_body` in bytes; `timeout_s` from a whole question to its answer; `max_open` questions in work at once, each
-    with its body in memory."""
+    """`max_body` in bytes; `timeout_s` from a whole question to its answer; `max_open_bytes` of bodies of all
+    questions that are not answered yet."""
 
     max_body: int = 32 << 20
     timeout_s: float = 30.0
@@ -107,6 +108,7 @@ class App:
             answer = await self._route(path, method, scope, receive)
         except Exception as error:
             answer = _explain_failure(error)
+        self._n_open_bytes -= scope.get(_OPEN, 0)
         seconds = time.perf_counter() - began
         await self._send(send, answer)
         if answer.model:
@@ -116,7 +118,7 @@ class App:
 
     async def _route(self, path: str, method: str, scope: Any, receive: Any) -> Answer:
         if path.startswith(("/v1/", "/v2")):
-            return await self._ask_protocol(path, method, scope["headers"], receive)
+            return await self._ask_protocol(path, method, scope, receive)
         if path in self._pages:
             return _only(("GET",), method) or self._send_page(path)
         if path.startswith("/models/"):
@@ -129,10 +131,11 @@ class App:
 
     # Reading
 
-    async def _read_body(self, headers: Headers, receive: Any) -> bytes:
-        """The whole body. Raises `BadRequest` 413 as soon as it is known to be too large."""
+    async def _read_body(self, scope: Any, receive: Any) -> bytes:
+        """The whole body. Raises `BadRequest` 413 as soon as it is known to be too large. It counts among the open
+        ones until the question is answered."""
         length = 0
-        for name, value in headers:
+        for name, value in scope["headers"]:
             if name == b"content-length":
                 length = int(value) if value.isdigit() else 0
             elif name == b"content-encoding" and value.lower() != b"identity":
@@ -142,30 +145,28 @@ class App:
             raise BadRequest(f"{length:,} bytes are more than the limit of {self.limits.max_body:,}", 413)
         if self._n_open_bytes + length > self.limits.max_open_bytes:
             raise QueueFull(0.5)
-        parts, n = [], 0
-        try:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise BadRequest("the connection was closed", 408)
-                part = message.get("body", b"")
-                n += len(part)
-                self._n_open_bytes += len(part)
-                if n > self.limits.max_body:
-                    await _discard(receive, self.limits.max_body)
-                    raise BadRequest(f"more than the limit of {self.limits.max_body:,} bytes", 413)
-                if not message.get("more_body"):
-                    return part if not parts else b"".join((*parts, part))
-                if self._n_open_bytes > self.limits.max_open_bytes:
-                    raise QueueFull(0.5)
-                parts.append(part)
-        finally:
-            self._n_open_bytes -= n
+        parts = []
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BadRequest("the connection was closed", 408)
+            part = message.get("body", b"")
+            scope[_OPEN] = scope.get(_OPEN, 0) + len(part)
+            self._n_open_bytes += len(part)
+            if scope[_OPEN] > self.limits.max_body:
+                await _discard(receive, self.limits.max_body)
+                raise BadRequest(f"more than the limit of {self.limits.max_body:,} bytes", 413)
+            if not message.get("more_body"):
+                return part if not parts else b"".join((*parts, part))
+            if self._n_open_bytes > self.limits.max_open_bytes:
+                raise QueueFull(0.5)
+            parts.append(part)
 
-    async def _ask_protocol(self, path: str, method: str, headers: Headers, receive: Any) -> Answer:
+    async def _ask_protocol(self, path: str, method: str, scope: Any, receive: Any) -> Answer:
         """TensorFlow Serving and Open Inference."""
         try:
-            body = await self._read_body(headers, receive) if method == "POST" else b""
+            body = await self._read_body(scope, receive) if method == "POST" else b""
+            headers: Headers = scope["headers"]
             found: Answered = await self._protocols.answer(path, method, headers, body, is_leaving=self.is_leaving)
         except Exception as error:
             return _explain_failure(error)
@@ -186,7 +187,7 @@ class App:
         version = 0
         try:
             model = self.models.find(query["model"][0] if "model" in query else None)
-            body = await self._read_body(scope["headers"], receive)
+            body = await self._read_body(scope, receive)
             kind = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
             async with model.use() as used:
                 version = used.number
@@ -241,6 +242,8 @@ class App:
             raise BadRequest(f"one input is explained at a time; {len(inputs)} were given")
         if isinstance(inputs[0], Exception):
             raise inputs[0]
+        if isinstance(inputs[0], str) and len(inputs[0]) > MAX_EXPLAINED:
+            raise BadRequest(f"texts of at most {MAX_EXPLAINED:,} characters are explained", 413)
         answers = await model.answer(used, inputs, self.limits.timeout_s)
         loop = asyncio.get_running_loop()
 

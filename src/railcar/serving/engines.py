@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from railcar.artifact import standalone
 from railcar.errors import ArtifactError, MissingExtra
 from railcar.serving.spec import BadRequest, Spec, read_spec
-from railcar.storage.images import decode_image
+from railcar.storage.images import decode_image, read_header
 
 TOLERANCE = 1e-3
 """How much a probability may differ from what is stored; of a regression, of the spread of its numbers."""
@@ -30,6 +30,11 @@ LIGHT_S = 1e-3
 BUCKETS = (1, 8, 32)
 # A larger batch is kept where it answers that many times as much: each holds the network's memory once more.
 _WORTH_IT = 1.15
+
+
+# Large photos are decoded one after the other, so that many of them at once do not fill the memory.
+_LARGE_PIXELS = 8_000_000
+_large = threading.Lock()
 
 
 class Engine(Protocol):
@@ -80,11 +85,11 @@ class SmallEngine:
     def _start(self, n_threads: int | None) -> None:
         self.n_threads = n_threads or 1
         self._runs = self._open()
-        self.seconds_each = self._time(1)
+        self.seconds_each = self.time_batch(1)
         if n_threads is None and self.seconds_each > LIGHT_S and count_cores() > 1:
             self.n_threads = count_cores()
             self._runs = self._open()
-            self.seconds_each = self._time(1)
+            self.seconds_each = self.time_batch(1)
         self._buckets = [1] if self._fixed_batch else self._choose_buckets()
 
     def _open(self) -> _PerThread:
@@ -107,12 +112,12 @@ class SmallEngine:
         for size in BUCKETS[1:]:
             if self.seconds_each * size > 0.5:
                 break  # nobody waits half a second to be computed along with others
-            seconds = self._time(size) / size
+            seconds = self.time_batch(size) / size
             if seconds * _WORTH_IT < best:
                 kept, best = [size, *kept], seconds
         return kept
 
-    def _time(self, n: int) -> float:
+    def time_batch(self, n: int) -> float:
         """Seconds for a batch of `n`, the best of a few."""
         batch = self._build_zeros(n)
         run, found, until = self._runs.get(), float("inf"), time.perf_counter() + 0.02
@@ -247,8 +252,16 @@ def _encode_images(
     height, width, channels = about["input"]["shape"][1:]
     if isinstance(inputs, np.ndarray) and inputs.shape[1:] == (height, width, channels):
         return inputs
-    pixels = [decode_image(one, channels) if isinstance(one, bytes) else one for one in inputs]
+    pixels = [_decode(one, channels) if isinstance(one, bytes) else one for one in inputs]
     return standalone.encode_images(pixels, about, lookup)
+
+
+def _decode(content: bytes, n_channels: int) -> NDArray[np.uint8]:
+    header = read_header(content, name="image")
+    if header.height * header.width <= _LARGE_PIXELS:
+        return decode_image(content, n_channels)
+    with _large:
+        return decode_image(content, n_channels)
 
 
 class _PerThread:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from railcar.serving.spec import BadRequest
@@ -62,6 +63,7 @@ class Guard:
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
 
 
+@lru_cache(1024)
 def _name_of(host: str) -> str:
     """The name in a Host header, without its port; "" for what is none."""
     try:

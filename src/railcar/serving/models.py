@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.errors import RailcarError
-from railcar.serving.batching import Batcher
+from railcar.serving.batching import Batcher, QueueFull
 from railcar.serving.engines import Engine, check_samples
 from railcar.serving.metrics import Metrics
-from railcar.serving.spec import BadRequest, Spec
+from railcar.serving.spec import MAX_TEXT, BadRequest, Spec
 
 POLL_S = 1.0
 _MARKS = ("model.json", "artifact.json")
@@ -83,7 +83,7 @@ class Model:
         self._metrics, self._say = metrics, say
         self._limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         self._leaving: set[Version] = set()
-        self._n_reloads = 0
+        self._n_prepared = 0
 
     @property
     def is_ready(self) -> bool:
@@ -174,10 +174,22 @@ class Model:
     ) -> NDArray[np.float32]:
         """[n, n_outputs] to raw inputs. Raises `BadRequest`, `DataError`, `QueueFull` and `DeadlinePassed`."""
         if is_light(inputs):
-            encoded = version.engine.encode(inputs)
-        else:
-            encoded = await asyncio.to_thread(version.engine.encode, inputs)
+            return await version.batcher.ask(version.engine.encode(inputs), timeout_s)
+        if any(isinstance(one, str) and len(one) > MAX_TEXT for one in inputs):
+            raise BadRequest(f"a text of more than {MAX_TEXT:,} characters", 413)
+        encoded = await self._prepare(version, inputs)
         return await version.batcher.ask(encoded, timeout_s)
+
+    async def _prepare(self, version: Version, inputs: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+        """Encoded in a thread. What waits for one is in the queue, too."""
+        n_waiting = self._n_prepared + version.batcher.n_waiting
+        if n_waiting and n_waiting + len(inputs) > self._limits["max_waiting"]:
+            raise QueueFull(1.0)
+        self._n_prepared += len(inputs)
+        try:
+            return await asyncio.to_thread(version.engine.encode, inputs)
+        finally:
+            self._n_prepared -= len(inputs)
 
     def close(self) -> None:
         for version in (*self._leaving, *([self.current] if self.current else [])):

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -30,6 +31,7 @@ MAX_PIXELS = 100_000_000
 MAX_NUMBER = 3.4028234e38
 """The largest of float32."""
 _MAX_SHOWN = 80
+_MAX_KEPT = 10_000
 _NO_SKELETON = b"0123456789 \t\r\n"
 _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number"}
 
@@ -155,12 +157,22 @@ def _take_pixels(array: Any, body: bytes) -> NDArray[np.uint8] | None:
         return None
     skeleton = body.translate(None, _NO_SKELETON)
     # Strings cannot deceive: between the first bracket and the last one there is no quotation mark.
-    if skeleton[skeleton.find(b"[") : skeleton.rfind(b"]") + 1] != _build_skeleton(shape):
+    if skeleton[skeleton.find(b"[") : skeleton.rfind(b"]") + 1] != _find_skeleton(tuple(shape)):
         return None
     return numbers.astype(np.uint8).reshape(shape)
 
 
-def _build_skeleton(shape: Sequence[int]) -> bytes:
+def _find_skeleton(shape: tuple[int, ...]) -> bytes:
+    # Those of small images are kept; large ones would fill the memory.
+    return _build_kept_skeleton(shape) if math.prod(shape) < _MAX_KEPT else _build_skeleton(shape)
+
+
+@lru_cache(64)
+def _build_kept_skeleton(shape: tuple[int, ...]) -> bytes:
+    return _build_skeleton(shape)
+
+
+def _build_skeleton(shape: tuple[int, ...]) -> bytes:
     """An array of that shape in JSON, without its numbers: (2, 3) is [[,,],[,,]]."""
     made = b"[" + b"," * (shape[-1] - 1) + b"]"
     for size in reversed(shape[:-1]):

@@ -11,6 +11,8 @@ from typing import Any
 
 MAX_BATCH = 1024
 """Inputs in one question."""
+MAX_TEXT, MAX_EXPLAINED = 1_000_000, 50_000
+"""Characters of a text, and of one that is explained, for which it is asked about many times."""
 
 
 class BadRequest(Exception):

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +60,7 @@ class Question:
     is_row: bool
 
 
+@lru_cache(1024)
 def parse_path(path: str, method: str = "GET") -> Path:
     """Of a decoded path below /v1. Raises `BadRequest`: 400 for what is none, 405 for another method than it takes."""
     found = _PATH.fullmatch(path)

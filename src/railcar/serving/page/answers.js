@@ -40,7 +40,7 @@ function makeShort(items, what) {
     list.append(...items.slice(MOST_SHOWN));
     button.remove();
   };
-  const button = makeButton(`Show all ${items.length} ${what}`, showAll, { class: "plain" });
+  const button = makeButton(`Show all ${items.length} ${what}`, showAll);
   return make("div", {}, list, button);
 }
 

@@ -13,7 +13,7 @@ export function makePad(size, onDrawn, onCleared) {
   const scale = SIDE / Math.max(size.width, size.height);
   const canvas = make("canvas", {
     class: "pad", width: size.width * scale, height: size.height * scale, role: "img",
-    "aria-label": "Drawing pad for mouse, pen or finger; without one, choose a picture below",
+    "aria-label": "Drawing pad; a picture can be chosen below, too",
   });
   const line = LINE * Math.min(size.width, size.height);
   let strokes = [];

@@ -1,6 +1,6 @@
-/* What a model is asked about: a drawing, a picture, a text, a row. Makers give {title, hint, element, and `more`,
-   which stands behind the answer} and call `ask` with a question {type, body, and `picture`, `fileName` or `value`},
-   or with null: there is none any more. `signal` ends what outlives the elements. */
+/* What a model is asked about: a drawing, a picture, a text, a row. Makers give {title, element, and `more`, which
+   stands behind the answer} and call `ask` with a question {type, body, and `picture`, `fileName` or `value`}, or with
+   null: there is none any more. `signal` ends what outlives the elements. */
 
 import { makePad } from "./draw.js";
 import { cut, make, makeAbout, makeButton, makeForm, makeProblem } from "./elements.js";
@@ -22,15 +22,13 @@ function makeImageInput(size, ask, signal) {
     ask({ type, body: file, picture: file, fileName, isDrawing });
   };
   const files = makeFileInput(isDrawn, askFile, signal);
-  const title = isDrawn ? "Draw" : "A picture";
-  const hint = `${isDrawn ? "Draw, or choose" : "Choose"} a picture, and the answer comes here.`;
-  if (!isDrawn) return { title, hint, element: files.element };
+  if (!isDrawn) return { title: "A picture", element: files.element };
   const askDrawing = (file) => {
     files.forget();
     askFile(file, "drawing.png", true);
   };
   const element = makeDrawing(size, askDrawing, () => ask(null), signal);
-  return { title, hint, element, more: files.element };
+  return { title: "Draw", element, more: files.element };
 }
 
 function makeDrawing(size, askDrawing, forget, signal) {
@@ -107,7 +105,7 @@ function listenForFiles(zone, take, signal) {
 }
 
 function makeTextInput(card, askValue) {
-  const text = make("textarea", { id: "text", rows: 6, required: true, "aria-keyshortcuts": "Control+Enter" });
+  const text = make("textarea", { id: "text", rows: 6, required: true });
   text.onkeydown = (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   };
@@ -120,7 +118,7 @@ function makeTextInput(card, askValue) {
     askValue(one);
   }));
   if (examples.length) form.append(make("h3", {}, "Examples"), make("div", { class: "examples" }, ...examples));
-  return { title: "A text", hint: "Write a text, and the answer comes here.", element: form };
+  return { title: "A text", element: form };
 }
 
 function makeTableInput({ input: { columns }, examples }, askValue) {
@@ -152,7 +150,7 @@ function makeTableInput({ input: { columns }, examples }, askValue) {
       examples.length ? makeButton("Fill with an example", fillNext) : null, makeButton("Empty", () => fill({})),
     ),
   );
-  return { title: "A row", hint: "Fill the form, and the answer comes here.", element: form };
+  return { title: "A row", element: form };
 }
 
 /** {name, element, input, read() -> number | string | boolean | null, write(cell)} */

@@ -46,8 +46,8 @@ async function talk(path, options = {}) {
 function askToken(isWrong) {
   token ??= new Promise((resolve) => {
     const words = isWrong ? "This is not the server's token." : "This server wants a token.";
-    // what a header can hold
-    const field = make("input", { type: "password", id: "token", required: true, pattern: "\\s*[!-~]+\\s*" });
+    const pattern = "\\s*[!-~]+\\s*"; // what a header can hold
+    const field = make("input", { type: "password", id: "token", required: true, autocomplete: "off", pattern });
     const keep = () => {
       sessionStorage.setItem(TOKEN, field.value.trim());
       find("start").replaceChildren();
@@ -107,7 +107,6 @@ function show(chosen) {
   find("input").replaceChildren(make("h2", { id: "input-title" }, input.title), input.element);
   find("more").replaceChildren(input.more ?? "");
   find("more").hidden = !input.more;
-  find("answer").dataset.hint = input.hint;
   find("facts").replaceChildren(make("summary", {}, make("h2", {}, "About the model")), makeFacts(engine));
   ask(null);
 }
@@ -162,7 +161,7 @@ async function ask(next) {
   };
   if (!question) {
     say("");
-    return fill(makeAbout(place.dataset.hint));
+    return fill(makeAbout("It comes here."));
   }
   place.ariaBusy = true;
   const began = performance.now();
