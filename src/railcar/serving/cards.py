@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from railcar.serving.models import Model, Version
-from railcar.serving.spec import Feature
+from railcar.serving.spec import spell_cell
 
 _N_EXAMPLES = 3
 
@@ -62,22 +59,6 @@ def _list_examples(version: Version) -> list[Any]:
         return inputs[:_N_EXAMPLES]
     by_name = {one.name: one for one in version.spec.features}
     return [
-        {name: _spell(cell, by_name[name]) for name, cell in row.items() if name in by_name}
+        {name: spell_cell(cell, by_name[name]) for name, cell in row.items() if name in by_name}
         for row in inputs[:_N_EXAMPLES]
     ]
-
-
-def _spell(cell: Any, feature: Feature) -> Any:
-    """Of a sample's cell, which is as the network takes it."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return None
-    if feature.type == "date":
-        day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=float(cell))
-        return day.strftime(feature.form or "%Y-%m-%d")
-    if feature.type == "boolean":
-        return bool(cell)
-    if feature.type == "number":
-        # float32 written shortly: 39.1, not 39.099998474121094
-        value = json.loads(f"{cell:.7g}")
-        return int(value) if value == int(value) else value
-    return cell

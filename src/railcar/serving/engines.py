@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from railcar.artifact import standalone
 from railcar.errors import ArtifactError, MissingExtra
-from railcar.serving.spec import BadRequest, Spec, read_spec
+from railcar.serving.spec import BadRequest, Spec, read_spec, spell_cell
 from railcar.storage.images import decode_image, read_header
 
 TOLERANCE = 1e-3
@@ -224,7 +224,11 @@ class TensorFlowEngine:
         if self.spec.kind == "image":
             return list(inputs), expected
         rows = inputs.rows(named=True)
-        return [next(iter(row.values())) or "" for row in rows] if self.spec.kind == "text" else rows, expected
+        if self.spec.kind == "text":
+            return [next(iter(row.values())) or "" for row in rows], expected
+        dates = [one for one in self.spec.features if one.type == "date"]
+        # Its cells are as the network takes them; of dates it is asked for the words.
+        return [{**row, **{one.name: spell_cell(row[one.name], one) for one in dates}} for row in rows], expected
 
 
 def check_samples(engine: Engine) -> float:

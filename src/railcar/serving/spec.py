@@ -5,8 +5,11 @@ Read from `model.json` of an export, or made of an artifact: no TensorFlow here.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 MAX_BATCH = 1024
@@ -72,3 +75,22 @@ def read_spec(about: Mapping[str, Any]) -> Spec:
         for one in columns
     )
     return Spec(kind, about["task"], tuple(about["labels"]), shape, features, about)
+
+
+def spell_cell(cell: Any, feature: Feature) -> Any:
+    """A sample's cell, which is as the network takes it, as a user would write it."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if feature.type == "date":
+        if isinstance(cell, str):
+            return cell
+        day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=float(cell))
+        has_time = day.time().replace(microsecond=0) != datetime.min.time() and not feature.form
+        return day.strftime(feature.form or ("%Y-%m-%d %H:%M:%S" if has_time else "%Y-%m-%d"))
+    if feature.type == "boolean":
+        return bool(cell)
+    if feature.type == "number":
+        # float32 written shortly: 39.1, not 39.099998474121094
+        value = json.loads(f"{cell:.7g}")
+        return int(value) if value == int(value) else value
+    return cell
