@@ -31,6 +31,7 @@ def isolated_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAILCAR_CACHE", str(folder / "cache"))
         patch.setenv("RAILCAR_RUNS", str(folder / "runs"))
+        patch.setenv("RAILCAR_KEY_FILE", str(folder / "key"))
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
         # Pre-trained weights are not downloaded, even where that could be done.
         patch.setenv("https_proxy", "http://127.0.0.1:9")

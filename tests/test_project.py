@@ -112,7 +112,7 @@ def test_constraints_are_plain_versions(project: Path) -> None:
     pins = [line for line in lines if not line.startswith("#")]
 
     assert pins
-    assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9-]+==[0-9A-Za-z.]+", pin)] == []
+    assert [pin for pin in pins if not re.fullmatch(r"[a-z0-9.-]+==[0-9A-Za-z.]+", pin)] == []
 
 
 def test_every_dependency_is_constrained(project: Path) -> None:

@@ -9,7 +9,8 @@
     │   └── Unreachable       a network or a server that did not answer, or not wholly     1
     ├── RunError              a run directory that is damaged or in use                   1
     │   └── CheckpointError   no checkpoint, or none that is whole                        1
-    ├── ArtifactError         an artifact that is damaged, foreign or too new             1
+    ├── ArtifactError         an artifact that is damaged or too new                      1
+    │   ├── ForeignArtifact   one that this user has not made, or that does harm          1
     │   └── ExportError       a format that cannot hold a model, or that answers otherwise   1
     ├── WeightsMissing        pre-trained weights cannot be downloaded                    1
     ├── MissingExtra          an optional dependency is not installed                     1
@@ -97,6 +98,10 @@ class CheckpointError(RunError):
 
 
 class ArtifactError(RailcarError):
+    pass
+
+
+class ForeignArtifact(ArtifactError):
     pass
 
 

@@ -21,6 +21,7 @@ SECTIONS = {
     "CSV and tables": range(31, 56),
     "JSON Lines, npz, archives": range(56, 67),
     "Disk, memory, network, training": range(67, 73),
+    "Models": range(78, 81),
 }
 
 PROMISES: dict[int, tuple[str, tuple[Outcome, ...]]] = {
@@ -96,4 +97,7 @@ PROMISES: dict[int, tuple[str, tuple[Outcome, ...]]] = {
     70: ("a network lost while fetching", ("stop",)),
     71: ("a bucket not there, or not allowed", ("R",)),
     72: ("a loss that is no number", ("stop",)),
+    78: ("a model that runs code, or is not one's own", ("R",)),
+    79: ("1 kB that asks for 8 GB", ("R",)),
+    80: ("a wrong checksum, a newer format", ("R",)),
 }

@@ -185,7 +185,7 @@ def resize(pixels, size):
     step = max(BLOCK // (height * channels), 1)  # of a large photo the whole in float32 would take four times its size
     parts = [np.tensordot(rows, pixels[:, at : at + step].astype(np.float32), (1, 0)) for at in range(0, width, step)]
     found = np.tensordot(columns, np.concatenate(parts, axis=1), (1, 1))
-    return np.clip(np.rint(found.transpose(1, 0, 2)), 0, 255).astype(np.uint8)
+    return np.clip(np.floor(found.transpose(1, 0, 2) + np.float32(0.501)), 0, 255).astype(np.uint8)
 
 
 def weigh(n_in, n_out):

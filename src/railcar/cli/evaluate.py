@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import common_options, runs_dir_option
+from railcar.cli.options import common_options, runs_dir_option, trust_option
 
 
 @click.command()
@@ -15,10 +15,17 @@ from railcar.cli.options import common_options, runs_dir_option
 @click.option("--data", metavar="DATA", help="Other data to measure on: a path or the name of a known set.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Which split; test if there is one.")
 @click.option("--checkpoint", metavar="best|last|STEP", help="Which checkpoint; the artifact's if not given.")
+@trust_option
 @runs_dir_option
 @common_options(json=True)
 def command(
-    run: str | None, data: str | None, split: str | None, checkpoint: str | None, runs_dir: Path | str, console: Console
+    run: str | None,
+    data: str | None,
+    split: str | None,
+    checkpoint: str | None,
+    trust: bool,
+    runs_dir: Path | str,
+    console: Console,
 ) -> None:
     """Measure the model of RUN (a name, a unique prefix, a folder or an address; the newest if not given) on
     its test split."""
@@ -30,6 +37,7 @@ def command(
         data=data,
         split=split,
         checkpoint=checkpoint,
+        trust=trust,
         runs_dir=runs_dir,
         quiet=console.quiet,
         verbose=console.verbose,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import common_options, runs_dir_option
+from railcar.cli.options import common_options, runs_dir_option, trust_option
 from railcar.cli.text import format_size, format_table
 from railcar.errors import UsageError
 from railcar.exporting.names import FORMATS
@@ -39,6 +39,7 @@ _NEXT = {
 @click.option(
     "--artifact", type=click.Path(path_type=Path), metavar="DIR", help="The folder of an artifact, in place of a run."
 )
+@trust_option
 @runs_dir_option
 @common_options(json=True)
 def command(
@@ -47,6 +48,7 @@ def command(
     output: Path | None,
     int8: bool,
     artifact: Path | None,
+    trust: bool,
     runs_dir: Path | str,
     console: Console,
 ) -> None:
@@ -64,6 +66,7 @@ def command(
         output=output,
         artifact=artifact,
         int8=int8,
+        trust=trust,
         runs_dir=runs_dir,
         quiet=console.quiet,
         verbose=console.verbose,

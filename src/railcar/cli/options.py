@@ -2,6 +2,7 @@
 
     @click.command()
     @runs_dir_option                   # runs_dir: Path | str, which is an address
+    @trust_option                      # trust: bool
     @set_option                        # overrides: tuple[str, ...]
     @recipe_options                    # the same, with --label and --model
     @common_options(json=True)         # console: Console  (--json, --quiet, --verbose, --no-color)
@@ -62,6 +63,12 @@ runs_dir_option = click.option(
     show_default=True,
     show_envvar=True,
     help="Where runs are: a folder, or gs://BUCKET/PREFIX or s3://BUCKET/PREFIX.",
+)
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Take a model that you have not made on this computer, too, once it has been looked at.",
 )
 
 set_option = click.option(

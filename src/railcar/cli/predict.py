@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import common_options, runs_dir_option
+from railcar.cli.options import common_options, runs_dir_option, trust_option
 from railcar.cli.text import format_table
 from railcar.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from railcar.serving.predictor import Prediction
 
 
 @click.command()
@@ -33,6 +38,7 @@ from railcar.errors import DataError, UsageError
     help="Write all predictions there; interrupted, the same command goes on.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="How many classes to show.")
+@trust_option
 @runs_dir_option
 @common_options(json=True)
 def command(
@@ -42,6 +48,7 @@ def command(
     texts: tuple[str, ...],
     output: Path | None,
     top: int,
+    trust: bool,
     runs_dir: Path | str,
     console: Console,
 ) -> None:
@@ -56,12 +63,19 @@ def command(
         raise UsageError("nothing to predict", hint="give files, a folder or --text: railcar predict cat.jpg")
     if run is not None and artifact is not None:
         raise UsageError("--run and --artifact exclude each other", hint="give one of the two")
-    if output is not None:
-        _write_all(inputs, texts, output, {"run": run, "artifact": artifact, "runs_dir": runs_dir}, console)
-        return
+    where = {"run": run, "artifact": artifact, "runs_dir": runs_dir, "trust": trust}
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest: console.warn(str(message))
+        if output is not None:
+            _write_all(inputs, texts, output, where, console)
+        else:
+            _show_all(predict_each(inputs, **where, top=top, texts=texts), console)
+
+
+def _show_all(found: Iterable[Prediction | DataError], console: Console) -> None:
     unreadable: list[DataError] = []
     n_done = 0
-    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top, texts=texts):
+    for one in found:
         if isinstance(one, DataError):
             unreadable.append(one)
             console.warn(f"{one.what}; skipped")

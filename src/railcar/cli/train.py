@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from railcar.cli.console import Console
-from railcar.cli.options import Duration, common_options, recipe_options, runs_dir_option
+from railcar.cli.options import Duration, common_options, recipe_options, runs_dir_option, trust_option
 from railcar.cli.rental import rental_options
 from railcar.cli.text import format_duration, format_table
 from railcar.errors import UsageError
@@ -37,6 +37,7 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     help="With --resume: the computer that last trained this run in a bucket is dead; do not wait until it is known.",
 )
 @click.option("--from", "from_run", metavar="RUN", help="Begin a new run with the weights of RUN's best checkpoint.")
+@trust_option
 @click.option(
     "--time",
     "time_s",
@@ -74,6 +75,7 @@ def command(
     resume: str | None,
     take_over: bool,
     from_run: str | None,
+    trust: bool,
     time_s: float | None,
     folds: int | None,
     dry_run: bool,
@@ -97,6 +99,8 @@ def command(
     # A fault of the recipe is told before anything else is imported.
     is_new = resume is None and from_run is None
     given = resolve_input(data, with_name(overrides, name)) if is_new else data
+    if trust and from_run is None:
+        raise UsageError("--trust is for --from RUN", hint="leave it out")
     _refuse_mixtures(
         {
             "--on": rental is not None,
@@ -135,6 +139,7 @@ def command(
         resume=False if resume is None else resume or True,
         take_over=take_over,
         from_run=from_run,
+        trust=trust,
         time_s=time_s,
         workers=workers,
         runs_dir=runs_dir,

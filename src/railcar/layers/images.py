@@ -14,6 +14,7 @@ import tensorflow as tf
 FITS = ("stretch", "crop", "pad")
 # The longest side of a canvas: of an image of one row it would have the square of its pixels.
 _MAX_CANVAS_SIDE = 8192
+HALF_UP = 0.501
 
 
 def resize_images(images: Any, size: tuple[int, int], fit: str = "stretch") -> Any:
@@ -31,7 +32,8 @@ def resize_images(images: Any, size: tuple[int, int], fit: str = "stretch") -> A
     elif fit == "pad":
         images = _pad(_bound_canvas(images, size), size)
     resized = tf.image.resize(images, size, method="bilinear", antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+    # A half goes up, and so does what is a half but for the last bits of float32: these differ from machine to machine.
+    return tf.cast(tf.clip_by_value(tf.floor(resized + HALF_UP), 0.0, 255.0), tf.uint8)
 
 
 def _crop(images: Any, size: tuple[int, int]) -> Any:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from railcar.artifact.signing import SIGNATURE, sign_again, sign_run
 from railcar.errors import NotFound, RailcarError
 from railcar.machines.bootstrap import Ready
 from railcar.machines.jobs import LOST_S, Job
@@ -202,6 +203,11 @@ def give_up(task: Task) -> list[RunDir]:
 
 
 def _take_over(run: RunDir, task: Task) -> None:
+    """Make a run that came home this computer's own: what is whole of it gets this user's signature in place of the
+    machine's, as the connection has proved who the machine is."""
+    sign_again(run.artifact)
+    if run.recipe_path.is_file() and (manifest := read_json(run.manifest_path)):
+        run.write_manifest({**manifest, SIGNATURE: sign_run(run.recipe_path.read_bytes())})
     if (read_json(run.manifest_path) or {}).get("state") == "running":  # its process died there
         manifest = run.read_manifest()
         run.write_manifest({**manifest, "state": "interrupted", "reason": f"its process on {task.machine} died"})

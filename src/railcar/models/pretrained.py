@@ -23,7 +23,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.errors import RecipeError, WeightsMissing
+from railcar.artifact.keras_file import check_weights_file
+from railcar.errors import ForeignArtifact, RecipeError, WeightsMissing
 from railcar.layers.images import AdaptChannels, ResizeImages, ScaleImages
 from railcar.layers.raw import NETWORK, NUMBERS
 from railcar.models.dense import add_dense, add_logits, draw_seeds
@@ -232,13 +233,14 @@ def _read_weights(whole: keras.Model, name: str, weights: str, size: tuple[int, 
         raise RecipeError(f"model.weights: {weights}: there is no such file", hint="name a file, imagenet or none")
     before = [_digest(one) for one in whole.variables if len(one.shape) > 1]
     try:
+        check_weights_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras only warns of what it does not find in the file
             whole.load_weights(path)
         after = [_digest(one) for one in whole.variables if len(one.shape) > 1]
         if left := sum(one == other for one, other in zip(before, after, strict=True)):
             raise ValueError(f"Expected: kernels for {len(before)} layers. Received: those of {len(before) - left}")
-    except (ValueError, OSError, KeyError) as error:
+    except (ForeignArtifact, ValueError, OSError, KeyError) as error:
         what = " ".join(str(error).split())[:160]
         raise RecipeError(
             f"model.weights: {weights} are not weights of {name} without its top ({what})",

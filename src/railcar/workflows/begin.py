@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from railcar.artifact.signing import SIGNATURE, sign_run
 from railcar.recipe.writing import recipe_to_yaml
 from railcar.runs.place import Held, RunsPlace, hold
 from railcar.runs.run_dir import RunDir, write_json
@@ -44,7 +45,8 @@ def _write_beginning(job: Job, run: RunDir, origin: Origin | None) -> None:
     from railcar.reporting.architecture import draw_layers
     from railcar.workflows.architecture import describe_architecture
 
-    write_atomic(run.recipe_path, recipe_to_yaml(job.recipe, job.reasons).encode())
+    recipe = recipe_to_yaml(job.recipe, job.reasons).encode()
+    write_atomic(run.recipe_path, recipe)
     write_json(run.decisions_path, job.decisions())
     write_splits(job.dataset, run.splits_path)
     write_encoding(run, job.dataset.features)
@@ -70,5 +72,6 @@ def _write_beginning(job: Job, run: RunDir, origin: Origin | None) -> None:
         "steps": job.plan.n_steps,
         "step": 0,
         **({"origin": origin.note()} if origin else {}),
+        SIGNATURE: sign_run(recipe),
     }
     run.write_manifest({**run.read_manifest(), **about})

@@ -11,7 +11,7 @@ import numpy as np
 
 from railcar.artifact.artifact import Artifact, read_artifact
 from railcar.data.types import Dataset, Split
-from railcar.errors import ArtifactError, DataError, NotFound
+from railcar.errors import ArtifactError, DataError, ForeignArtifact, NotFound
 from railcar.recipe.schema import Recipe
 from railcar.registry import check_tensorflow
 from railcar.runs.checkpoint import Checkpoint, find_checkpoint
@@ -24,7 +24,7 @@ from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.data import encode, list_columns, read_data
 from railcar.workflows.inputs import resolve_input
 from railcar.workflows.look import Look
-from railcar.workflows.recorded import check_same_data, read_features, read_recipe
+from railcar.workflows.recorded import check_code_is_own, check_same_data, read_features, read_recipe
 
 SPLITS = ("test", "validation", "train")
 
@@ -35,6 +35,7 @@ def evaluate(
     data: Any = None,
     split: str | None = None,
     checkpoint: str | int | None = None,
+    trust: bool = False,
     runs_dir: str | Path = "runs",
     quiet: bool = False,
     verbose: bool = False,
@@ -46,20 +47,25 @@ def evaluate(
     validation or train. `data` measures on other data (anything that `train` takes), all of it unless it has the split.
     `checkpoint` is "best", "last" or a step; None is the artifact itself. The artifact's figures on the run's own data
     are written to evaluation.json, those on other data are returned under "data". A missing or damaged artifact is made
-    again.
+    again; so is one that you have not made on this computer, unless `trust` says that it may be loaded. `trust` also
+    lets a run that you have not begun here build its network by code that its recipe names.
 
     Raises `NotFound`, `CheckpointError`, `DataError` (a split that is not there, too), and `RunError` when the run's
-    own data has changed since.
+    own data has changed since or, without `trust`, a run of somebody else's names code to run.
     """
     check_tensorflow("evaluating")
     look = Look(quiet, verbose, color)
     found = open_run(run, runs_dir, checkpoints=checkpoint is not None)
     recipe = read_recipe(found)
-    artifact = _read_whole_artifact(found) if checkpoint is None else None
+    if not trust:
+        check_code_is_own(found, recipe)
+    artifact, reason = _read_whole_artifact(found, trust) if checkpoint is None else (None, "")
     if artifact is None and checkpoint is None and found.address:
         found = open_run(found.reference, runs_dir, checkpoints=True)
     source: Artifact | Checkpoint
     with closing(look.reporter()) as reporter, quiet_stderr():
+        if reason:
+            reporter.warn(reason)
         if artifact is None:
             source, damaged = find_checkpoint(found, _choose_checkpoint(recipe, checkpoint))
             for line in damaged:
@@ -83,7 +89,7 @@ def evaluate(
         if data is None and checkpoint is None:
             _remember(found, evaluation)
             if artifact is None:
-                write_run_artifact(found, finished, shown, evaluation)
+                _say(look, write_run_artifact(found, finished, shown, evaluation).note)
             _send_back(found, look)
     return evaluation
 
@@ -99,12 +105,22 @@ def _send_back(run: RunDir, look: Look) -> None:
             reporter.warn(f"the result is not kept in the bucket: {error.what}")
 
 
-def _read_whole_artifact(run: RunDir) -> Artifact | None:
-    """The run's artifact, None when it is missing or damaged and must be made again from a checkpoint."""
+def _read_whole_artifact(run: RunDir, trust: bool) -> tuple[Artifact | None, str]:
+    """The run's artifact, None when it is missing, damaged or not to be trusted, and must be made again from a
+    checkpoint; and a line about it, where there is something to say."""
     try:
-        return read_artifact(run.artifact)
+        artifact = read_artifact(run.artifact, trust=trust)
+        return artifact, artifact.note
+    except ForeignArtifact as error:
+        return None, f"{error.what}; it is made anew"
     except (NotFound, ArtifactError):
-        return None
+        return None, ""
+
+
+def _say(look: Look, line: str) -> None:
+    if line:
+        with closing(look.reporter()) as reporter:
+            reporter.warn(line)
 
 
 def _choose_checkpoint(recipe: Recipe, checkpoint: str | int | None) -> str | None:

@@ -34,6 +34,7 @@ def export(
     artifact: str | Path | None = None,
     int8: bool = False,
     runs_dir: str | Path = "runs",
+    trust: bool = False,
     quiet: bool = False,
     verbose: bool = False,
     color: bool | None = None,
@@ -42,7 +43,8 @@ def export(
     `saved_model`, `litert` and `onnx`, as `output`/FORMAT/VERSION; `output` is `exports/RUN` where it is not given.
 
     `int8` makes LiteRT's weights 8-bit integers, of images activations, too, calibrated on 200 examples that the run
-    was trained on, and measures what that costs on its test side. Raises `UsageError` for a format that there is not,
+    was trained on, and measures what that costs on its test side. `trust` takes an artifact that you have not made on
+    this computer, too; its model is looked at before it is loaded. Raises `UsageError` for a format that there is not,
     `MissingExtra` for a library that is missing, and `ExportError` when a format cannot hold the model or answers
     otherwise.
     """
@@ -50,16 +52,19 @@ def export(
     check_tensorflow("exporting")
     look = Look(quiet, verbose, color)
     opened = None if artifact is not None else open_run(run, runs_dir)
-    found = read_artifact(expand_home(artifact) if opened is None else opened.artifact)  # type: ignore[arg-type]
+    place = expand_home(artifact) if opened is None else opened.artifact  # type: ignore[arg-type]
+    found = read_artifact(place, trust=trust)
     name = opened.name if opened else found.path.absolute().parent.name
     folder = expand_home(output) if output is not None else Path("exports") / name
     import_tensorflow(needed_for="exporting")
     from railcar.exporting.formats import explain_limits, export_artifact
 
     with closing(look.reporter()) as reporter:
+        if found.note:
+            reporter.warn(found.note)
         with quiet_stderr():
             model = found.load_model()
-            examples = _read_examples(opened, found, model, reporter) if int8 and opened else None
+            examples = _read_examples(opened, found, model, reporter, trust) if int8 and opened else None
         for one in formats:
             for line in explain_limits(found, model, one):
                 reporter.say(line)
@@ -88,14 +93,17 @@ def _check_words(formats: Sequence[str], artifact: Any, int8: bool) -> None:
 
 
 def _read_examples(
-    run: RunDir, artifact: Artifact, model: Any, reporter: Any
+    run: RunDir, artifact: Artifact, model: Any, reporter: Any, trust: bool
 ) -> tuple[NDArray[Any], Callable[[Any], dict[str, float]]]:
     """Encoded examples to calibrate by, and what measures a network against that of the artifact."""
     from railcar.exporting.core import find_core
     from railcar.workflows.evaluate import open_own_data
-    from railcar.workflows.recorded import read_recipe
+    from railcar.workflows.recorded import check_code_is_own, read_recipe
 
-    dataset = open_own_data(run, read_recipe(run), reporter)
+    recipe = read_recipe(run)
+    if not trust:
+        check_code_is_own(run, recipe)
+    dataset = open_own_data(run, recipe, reporter)
     test = next(dataset.splits[side] for side in ("test", "validation", "train") if side in dataset.splits)
     inputs, rows = _take(test, _N_MEASURED)
     labels, core = test.label_array()[rows], find_core(artifact, model)

@@ -64,8 +64,8 @@ class Input:
 class Start:
     """What `train` was asked for. `given` is its data or recipe; None for that of the run that is resumed or begun
     from. `take_over` says that who trained the run in a bucket is dead; `time_s` is how long it may take in all. With
-    `hides_test` the test side is not looked at. `on_validation` is told step, steps in all and what was measured, and
-    may return a reason to end."""
+    `hides_test` the test side is not looked at. `trust` is for `from_run`. `on_validation` is told step, steps in all
+    and what was measured, and may return a reason to end."""
 
     given: Input | None
     overrides: Overrides
@@ -75,6 +75,7 @@ class Start:
     take_over: bool = False
     time_s: float | None = None
     hides_test: bool = False
+    trust: bool = False
     on_validation: Callable[[int, int, Mapping[str, float]], str | None] | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +31,20 @@ def load(
     *,
     artifact: str | Path | None = None,
     runs_dir: str | Path = "runs",
+    trust: bool = False,
 ) -> Predictor:
     """The model of a run (its name, a prefix, folder or address, None for the newest), or of an artifact's folder.
 
     Its `predict` takes what the model was trained on: uint8 images [n, height, width, channels] of any size, texts, or
-    rows as a frame. Raises `NotFound` when there is no such run or artifact and `ArtifactError` when it is damaged.
+    rows as a frame. `trust` takes an artifact that you have not made on this computer, too; its model is looked at
+    before it is loaded. Raises `NotFound` when there is no such run or artifact and `ArtifactError` when it is damaged,
+    somebody else's, or does what a model should not.
     """
     check_tensorflow("predicting")
     path = Path(artifact) if artifact is not None else open_run(run, runs_dir).artifact
-    found = read_artifact(path)
+    found = read_artifact(path, trust=trust)
+    if found.note:
+        warnings.warn(found.note, stacklevel=2)
     import_tensorflow(needed_for="predicting")
     with quiet_stderr():
         return Predictor(found)
@@ -52,14 +58,16 @@ def predict(
     runs_dir: str | Path = "runs",
     top: int = 3,
     texts: Sequence[str] = (),
+    trust: bool = False,
 ) -> list[Prediction]:
     """What each example is: an image file, a folder of images (its sub-folders, too), a text file, or a file of rows
-    (CSV, JSONL, Parquet, Arrow) of pixels, texts or a table's columns. `texts` are the texts themselves.
+    (CSV, JSONL, Parquet, Arrow) of pixels, texts or a table's columns. `texts` are the texts themselves. `trust` as for
+    `load`.
 
     Raises `NotFound` for an input that is not there and `DataError` for the first one that cannot be read.
     """
     results = []
-    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top, texts=texts):
+    for one in predict_each(inputs, run=run, artifact=artifact, runs_dir=runs_dir, top=top, texts=texts, trust=trust):
         if isinstance(one, DataError):
             raise one
         results.append(one)
@@ -74,10 +82,11 @@ def predict_each(
     runs_dir: str | Path = "runs",
     top: int = 3,
     texts: Sequence[str] = (),
+    trust: bool = False,
 ) -> Iterator[Prediction | DataError]:
     """As `predict`, one after the other, with a `DataError` in the place of an image that cannot be read."""
     paths = find_inputs(inputs)
-    predictor = load(run, artifact=artifact, runs_dir=runs_dir)
+    predictor = load(run, artifact=artifact, runs_dir=runs_dir, trust=trust)
     if texts and predictor.kind != "text":
         raise DataError(f"the model was trained on {predictor.kind} data, not on texts", hint="leave --text out")
     if texts:

@@ -50,11 +50,13 @@ def predict_to_file(
     run: str | Path | None = None,
     artifact: str | Path | None = None,
     runs_dir: str | Path = "runs",
+    trust: bool = False,
     quiet: bool = False,
     verbose: bool = False,
     color: bool | None = None,
 ) -> Written:
-    """What each example of `inputs` is (as for `predict`; addresses of buckets, too), in the Parquet file `output`.
+    """What each example of `inputs` is (as for `predict`, as is `trust`; addresses of buckets, too), in the Parquet
+    file `output`.
 
     After every 2,048 examples what is done is written beside it; interrupted, the same call goes on there. A file that
     was there is replaced when all is done. Raises `UsageError` unless the name ends in .parquet, and what `predict`
@@ -66,7 +68,7 @@ def predict_to_file(
     look = Look(quiet, verbose, color)
     with closing(look.reporter()) as reporter:
         paths = find_inputs(inputs)
-        predictor = load(run, artifact=artifact, runs_dir=runs_dir)
+        predictor = load(run, artifact=artifact, runs_dir=runs_dir, trust=trust)
         parts = [part for path in paths for part in split_input(predictor, path, _N_PART)]
         folder = place.with_name(f".{place.name}.parts")
         with explain_output_errors(place):

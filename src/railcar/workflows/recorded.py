@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from railcar.errors import RailcarError, RunError
+from railcar.artifact import signing
+from railcar.errors import ArtifactError, NotFound, RailcarError, RunError
 from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Recipe
+from railcar.registry import is_own
 from railcar.runs.run_dir import RunDir, write_json
 from railcar.storage.local import write_atomic
 
@@ -28,6 +30,30 @@ def read_recipe(run: RunDir) -> Recipe:
         return load_recipe(run.recipe_path)
     except RailcarError as error:
         raise RunError(f"the run's recipe is damaged: {error.what}", hint=hint) from error
+
+
+def is_own_run(run: RunDir) -> bool:
+    """Whether this user began the run on this computer, or brought it home from a machine."""
+    try:
+        signature = run.read_manifest().get(signing.SIGNATURE)
+        return signing.is_own_run(run.recipe_path.read_bytes(), signature)
+    except (OSError, NotFound, ArtifactError):
+        return False
+
+
+def check_own_run(run: RunDir, why: str) -> None:
+    """Raise `RunError` for a run that somebody else began; `why` says what it would do."""
+    if not is_own_run(run):
+        raise RunError(
+            f"{run.name}: was not begun by you on this machine, and {why}",
+            hint="if you know where it comes from: --trust",
+        )
+
+
+def check_code_is_own(run: RunDir, recipe: Recipe) -> None:
+    """Raise `RunError` for somebody else's run whose recipe names code: to open its data is enough to run that."""
+    if is_own(recipe.model.name):
+        check_own_run(run, f"its recipe names code: {recipe.model.name}")
 
 
 def read_features(run: RunDir) -> Features:

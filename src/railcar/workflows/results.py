@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from railcar.artifact.artifact import write_artifact
+from railcar.artifact.artifact import Artifact, write_artifact
 from railcar.data.encode import to_tensors
 from railcar.data.pipeline import Batches
 from railcar.data.types import Dataset, Features, Split
@@ -151,8 +151,8 @@ class Finished:
         return describe(logits, labels, features.class_names)
 
 
-def write_results(run: RunDir, finished: Finished, recipe: Recipe) -> dict[str, Any]:
-    """Write evaluation.json, predictions.parquet, plots/ and artifact/; returns the evaluation."""
+def write_results(run: RunDir, finished: Finished, recipe: Recipe) -> tuple[dict[str, Any], Artifact]:
+    """Write evaluation.json, predictions.parquet, plots/ and artifact/; returns the evaluation and the artifact."""
     splits = finished.dataset.splits
     evaluation: dict[str, Any] = {"checkpoint": finished.checkpoint_name}
     for name in ("test", "validation"):
@@ -162,9 +162,9 @@ def write_results(run: RunDir, finished: Finished, recipe: Recipe) -> dict[str, 
     shown = splits.get("test") or splits.get("validation") or splits["train"]
     if "test" in splits:
         write_predictions(run.predictions_path, finished, splits["test"])
-    write_run_artifact(run, finished, shown, evaluation)
+    artifact = write_run_artifact(run, finished, shown, evaluation)
     draw_plots(run, finished, shown, recipe)
-    return evaluation
+    return evaluation, artifact
 
 
 def write_predictions(path: Path, finished: Finished, split: Split) -> None:
@@ -192,7 +192,7 @@ def write_predictions(path: Path, finished: Finished, split: Split) -> None:
     write_atomic(path, content.getvalue())
 
 
-def write_run_artifact(run: RunDir, finished: Finished, split: Split, evaluation: dict[str, Any]) -> None:
+def write_run_artifact(run: RunDir, finished: Finished, split: Split, evaluation: dict[str, Any]) -> Artifact:
     """artifact/, with twenty examples of `split` and what the model says of them."""
     features = finished.dataset.features
     inputs = split.raw_inputs(np.linspace(0, len(split) - 1, min(_N_SAMPLES, len(split))).astype(np.int64))
@@ -207,7 +207,7 @@ def write_run_artifact(run: RunDir, finished: Finished, split: Split, evaluation
         for name in ("test", "validation")
         if name in evaluation
     }
-    write_artifact(
+    return write_artifact(
         run.artifact,
         finished.model,
         about={

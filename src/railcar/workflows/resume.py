@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from railcar.artifact.signing import SIGNATURE, sign_run
 from railcar.errors import CheckpointError, RunError, UsageError
 from railcar.recipe.load import load_recipe
 from railcar.recipe.schema import Optimizer, Recipe
@@ -20,7 +21,7 @@ from railcar.runs.run_dir import RunDir, now_text, read_json
 from railcar.storage.local import write_atomic
 from railcar.storage.lock import is_on_own_disk
 from railcar.workflows.inputs import Input, Overrides, resolve_input
-from railcar.workflows.recorded import read_recipe
+from railcar.workflows.recorded import is_own_run, read_recipe
 
 if TYPE_CHECKING:
     from railcar.runs.checkpoint import Checkpoint
@@ -185,7 +186,10 @@ def _note_changes(stopped: Stopped, n_steps: int) -> None:
     run = stopped.run
     manifest = {key: value for key, value in run.read_manifest().items() if key not in ("reason", "ended_early")}
     if stopped.changes:
-        write_atomic(run.recipe_path, recipe_to_yaml(stopped.recipe, _comments(stopped)).encode())
+        recipe = recipe_to_yaml(stopped.recipe, _comments(stopped)).encode()
+        if is_own_run(run):
+            manifest[SIGNATURE] = sign_run(recipe)
+        write_atomic(run.recipe_path, recipe)
     if stopped.changes or stopped.n_steps not in (None, n_steps):
         change = {"at": now_text(), "step": stopped.step, "steps": [stopped.n_steps, n_steps]}
         change["recipe"] = {key: list(values) for key, values in stopped.changes.items()}

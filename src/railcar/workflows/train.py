@@ -80,6 +80,7 @@ def train(
     resume: str | bool = False,
     take_over: bool = False,
     from_run: str | Path | None = None,
+    trust: bool = False,
     time_s: float | None = None,
     workers: int = 1,
     runs_dir: str | Path = "runs",
@@ -94,12 +95,13 @@ def train(
     of a bundled recipe or a known set, a `Recipe` or dict, a pair (images, labels) of arrays, a pandas or polars frame,
     or a tf.data.Dataset. `overrides` change recipe keys: {"training.epochs": 3} or ["training.epochs=3"]. `name` starts
     the folder's name. `resume` goes on with a run (True: the newest; or its name) instead of beginning one; of its
-    recipe, `overrides` may then change the length ({"training.steps": 2000}). `take_over` says of the
-    computer that last trained a run in a bucket that it is dead. `from_run` begins a new one with the weights of that
-    run's best checkpoint, and with its recipe and data or, for data without a recipe, its network. `time_s` is how long
-    all may take: as many steps are made as fit, at most those of the recipe or a usual length. `workers` above 1
-    starts as many processes on this computer, which share every batch. `quiet` prints nothing but warnings, `verbose`
-    also where each operation runs; `color` None means: if stderr is a terminal.
+    recipe, `overrides` may then change the length ({"training.steps": 2000}). `take_over` says of the computer that
+    last trained a run in a bucket that it is dead. `from_run` begins a new one with the weights of that run's best
+    checkpoint, and with its recipe and data or, for data without a recipe, its network; `trust` takes one that you have
+    not begun on this computer, too. `time_s` is how long all may take: as many steps are made as fit, at most those of
+    the recipe or a usual length. `workers` above 1 starts as many processes on this computer, which share every batch.
+    `quiet` prints nothing but warnings, `verbose` also where each operation runs; `color` None means: if stderr is a
+    terminal.
 
     Raises `RecipeError` for all faults of a recipe together, `DataError` for data that cannot be used, `OutputError`
     when results cannot be written; `Interrupted` after Ctrl-C or SIGTERM, with the work saved; `WorkerLost` when
@@ -114,7 +116,8 @@ def train(
         check_time(time_s, resume, workers)
     if data is not None or (resume is False and from_run is None):
         data = resolve_input(data, with_name(overrides, name))
-    start = Start(data, with_name(overrides, name), resume, from_run, find_place(runs_dir), take_over, time_s)
+    named = with_name(overrides, name)
+    start = Start(data, named, resume, from_run, find_place(runs_dir), take_over, time_s, trust=trust)
     if workers > 1:
         return _read_finished(train_in_processes(start, n_workers=workers, look=look))
     return train_here(start, look)
@@ -138,7 +141,7 @@ def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lamb
             stopped.warnings.extend(held.warnings)
             given = stopped.to_input(given)
         elif start.from_run is not None:
-            origin = _find_origin(start.from_run, start.place)
+            origin = _find_origin(start.from_run, start.place, start.trust)
             given = origin.to_input(given, start.overrides)
         given = given or resolve_input()
         check_tensorflow("training")
@@ -169,10 +172,10 @@ def _read_finished(run: RunDir) -> Run:
     return _describe_run(run, recipe, evaluation or {}, seconds, manifest["examples_per_s"])
 
 
-def _find_origin(wanted: str | Path, place: RunsPlace) -> Origin:
+def _find_origin(wanted: str | Path, place: RunsPlace, trust: bool) -> Origin:
     from railcar.workflows.warm_start import find_origin
 
-    return find_origin(open_run(wanted, place, checkpoints=True))
+    return find_origin(open_run(wanted, place, checkpoints=True), trust=trust)
 
 
 def _prepare(
@@ -367,7 +370,9 @@ def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Ru
     manifest = run.read_manifest()
     with quiet_stderr(run.log_path):
         finished = Finished.restore(job.recipe, job.dataset, checkpoint, encoded=job.encoded)
-        evaluation = write_results(run, finished, job.recipe)
+        evaluation, artifact = write_results(run, finished, job.recipe)
+    if artifact.note:
+        reporter.warn(artifact.note)
     rates = [row["examples_per_s"] for row in run.read_metrics() if row.get("examples_per_s")]
     rate = sorted(rates)[len(rates) // 2] if rates else 0.0
     seconds = round(progress.seconds_training, 3)

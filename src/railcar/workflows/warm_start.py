@@ -19,7 +19,7 @@ from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, find_checkpoint
 from railcar.runs.run_dir import RunDir
 from railcar.workflows.inputs import Input, Overrides, resolve_input
-from railcar.workflows.recorded import read_features, read_recipe
+from railcar.workflows.recorded import check_own_run, read_features, read_recipe
 
 if TYPE_CHECKING:
     from railcar.data.types import Features
@@ -75,9 +75,12 @@ class Origin:
         return [(name, value) for name, value in arrays if value.dtype.kind == "f"]
 
 
-def find_origin(run: RunDir) -> Origin:
-    """The best checkpoint of `run`, else its last. Raises `CheckpointError` and `RunError`."""
+def find_origin(run: RunDir, *, trust: bool = False) -> Origin:
+    """The best checkpoint of `run`, else its last. Raises `CheckpointError`, and `RunError` for a run that is damaged
+    or, without `trust`, somebody else's."""
     checkpoint, damaged = find_checkpoint(run, None)
+    if not trust:
+        check_own_run(run, "its weights and its recipe would be taken over")
     return Origin(run, read_recipe(run), read_features(run), checkpoint, damaged)
 
 
