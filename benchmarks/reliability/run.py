@@ -4,7 +4,7 @@
 
 Rows 1 and 4 to 8 train in processes of their own that run the command line's `main`; they are forked from this one,
 which has imported TensorFlow and not started it (rows 8 and 8b start `python -m railcar` anew each time). Rows 9 to 16
-are of rented machines, and need root. Linux only.
+are of rented machines, and need root. Rows 17 to 23 ask a server of `railcar serve`. Linux only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,18 @@ class Row:
 
 
 def build_rows() -> list[Row]:
-    from benchmarks.reliability import bucket, disk, kills, machines, saves
+    from benchmarks.reliability import (
+        access,
+        bucket,
+        disk,
+        hostile,
+        kills,
+        machines,
+        saves,
+        serving,
+        serving_abuse,
+        serving_bombs,
+    )
 
     return [
         Row("1", "kill -9 in training, resumed: the same bits", kills.measure_weights, 200, 2),
@@ -67,6 +78,16 @@ def build_rows() -> list[Row]:
         Row("14", "requests that carry an end", machines.measure_ends, 60, 6),
         Row("15", "another host key: refused, nothing sent", machines.measure_wrong_keys, 20, 2),
         Row("16", "planted secrets on a machine or in a log", machines.measure_secrets, 20, 2),
+        Row("17", "asked 4 times too much: refuses soon, recovers", serving.measure_overload, 3, 1),
+        Row("18", "SIGTERM under load: accepted requests lost", serving.measure_sigterm, 50, 1),
+        Row("19", "100 reloads under load, bad ones among them", serving.measure_reloads, 100, 2),
+        Row("20", "300 slow sockets closed within 30 s", serving.measure_slow_sockets, 300, 30),
+        Row("21", "fuzzed requests of all protocols: 5xx", serving_abuse.measure_nonsense, 10_000, 200),
+        Row("21b", "fuzzed image files: crashes", serving_abuse.measure_broken_images, 100_000, 1000),
+        Row("22", "bombs: memory at most 1 GiB", serving_bombs.measure_bombs, None, 4),
+        Row("23", "Host, Origin, token: wrongly let in", access.measure_access, None, 100),
+        # Last: it starts TensorFlow in this process, from which no training can be forked then.
+        Row("24", "hostile model files: nothing touched outside", hostile.measure, None, 6),
     ]
 
 

@@ -14,8 +14,9 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills and traces by Linux' own means")
 
 
-# The short form of 9b, which waits for a minute, is among the tests of jobs.
-ROWS = [*"12345678", "8b", *map(str, range(9, 17))]
+# The short form of 9b, which waits for a minute, is among the tests of jobs. Those of 17 to
+# 20 and 22 are among the tests of the server.
+ROWS = [*"12345678", "8b", *map(str, range(9, 17)), "21", "21b", "23"]
 
 
 @pytest.fixture(scope="module")

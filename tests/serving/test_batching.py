@@ -17,7 +17,7 @@ from railcar.serving.batching import Batcher, DeadlinePassed, QueueFull
 class Slow:
     """Answers twice the input, after `seconds` for a batch; numbers below zero fail. `held` keeps it from answering."""
 
-    name, n_threads = "slow", 2
+    name, n_threads, good_batch = "slow", 2, 8
     spec: Any = None
 
     def __init__(self, seconds: float = 0.0, seconds_each: float = 0.01) -> None:

@@ -213,6 +213,8 @@ FAULTS: list[tuple[str, str, bytes | None, dict[str, str], int, str]] = [
     ("GET", "/v2/models/rows-onnx/versions/3", None, {}, 404, "version 3"),
     ("POST", "/v2/models/rows-onnx/infer", b"{}", {}, 400, "Expected 'inputs'"),
     ("GET", "/v2/models/rows-onnx/infer", None, {}, 405, "POST is"),
+    ("POST", "/v2/models/rows-onnx/infer", b'{"inputs": [{"name": "size", "datatype": []}]}', {}, 400, "datatype"),
+    ("POST", "/v1/models/rows-onnx:predict", b"[" + b"[]," * 2_000_000 + b"[]]", {}, 413, "values are more than"),
     ("GET", "/v2/nothing", None, {}, 404, "nothing at"),
     ("POST", "/predict?model=nobody", b"{}", JSON_TYPE, 404, "no model 'nobody'"),
     ("POST", "/predict", b"{}", JSON_TYPE, 400, "Expected"),

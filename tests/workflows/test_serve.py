@@ -96,6 +96,21 @@ def test_sources_are_found_and_named(photos: RunDir, tmp_path: Path):
     assert "one=photos" in caught.value.hint
 
 
+def test_a_folder_of_models_is_each_of_them(photos: RunDir, tmp_path: Path):
+    for name in ("birds", "cats"):
+        railcar.export(photos.path, formats=["litert"], output=tmp_path / "models" / name, quiet=True)
+    (tmp_path / "models" / "notes").mkdir()
+    found = find_sources([tmp_path / "models"], tmp_path, load_nothing)
+    assert [(one.name, one.is_single, [*one.list_versions()]) for one in found] == [
+        ("birds", False, [1]),
+        ("cats", False, [1]),
+    ]
+    [run] = find_sources([photos.path], tmp_path, load_nothing)  # whose artifact is a folder in it
+    assert (run.name, run.folder) == ("photos", photos.artifact)
+    with pytest.raises(NotFound, match="notes: no model is there"):
+        find_sources([tmp_path / "models" / "notes"], tmp_path, load_nothing)
+
+
 @pytest.mark.parametrize(
     ("words", "settings", "error", "told"),
     [

@@ -1,4 +1,4 @@
-"""The options that say where a training goes: `--on` and what belongs to it, for several commands."""
+"""The options that say on which machine something is done: `--on` and what belongs to it, for several commands."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from railcar.cli.options import Duration
 from railcar.errors import UsageError
 
 
-def rental_options(*, with_on: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds the options; passes `rental`, a dict of what was given, or None where `--on` was not."""
+def rental_options(*, with_on: bool, deed: str = "train") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds the options; passes `rental`, a dict of what was given, or None where `--on` was not. `deed` is what is done
+    there, a key of `_DEEDS`."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -26,24 +27,27 @@ def rental_options(*, with_on: bool) -> Callable[[Callable[..., Any]], Callable[
             if with_on and "on" not in given:
                 if given:
                     name = next(iter(given)).replace("_s", "").replace("_usd", "").replace("_", "-")
-                    raise UsageError(f"--{name} is for a training on a machine", hint="say on which with --on")
+                    raise UsageError(f"--{name} is for {_DEEDS[deed]} on a machine", hint="say on which with --on")
                 return function(*arguments, rental=None, **options)
             return function(*arguments, rental=given, **options)
 
         found = with_rental
-        for option in reversed(_OPTIONS if with_on else _OPTIONS[2:]):
+        for option in reversed(_OPTIONS if with_on else _OPTIONS[1:]):  # without: --detach is of no use
             found = option(found)
-        return found
+        return _on_option(deed)(found) if with_on else found
 
     return decorate
 
 
+_DEEDS = {"train": "a training", "serve": "serving"}
+
+
+def _on_option(deed: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    where = "ssh:HOST, a provider that rents one, or the name of one that is there."
+    return click.option("--on", metavar="MACHINE", help=f"{deed.capitalize()} on another machine: {where}")
+
+
 _OPTIONS = (
-    click.option(
-        "--on",
-        metavar="MACHINE",
-        help="Train on another machine: ssh:HOST, a provider that rents one, or the name of one that is there.",
-    ),
     click.option("--detach", is_flag=True, help="Begin it there, and do not wait."),
     click.option("--keep", is_flag=True, help="Do not give the machine back afterwards."),
     click.option("--gpu", metavar="NAME[:N]", help="The GPU, and how many: T4:1."),
@@ -56,7 +60,9 @@ _OPTIONS = (
         "--budget", "budget_usd", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="End at this cost."
     ),
     click.option("--yes", is_flag=True, help="Agree to the price without being asked."),
-    click.option("--python", metavar="PATH", help="A Python there that has TensorFlow, in place of one made for it."),
+    click.option(
+        "--python", metavar="PATH", help="A Python there that has what is needed, in place of one made for it."
+    ),
     click.option(
         "--wheelhouse",
         type=click.Path(exists=True, file_okay=False, path_type=Path),

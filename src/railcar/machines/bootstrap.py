@@ -30,6 +30,17 @@ Tell = Callable[[str], None]
 LEAST_DRIVER = 525
 # The versions of Python that TensorFlow 2.21 has wheels for, the best first.
 _PYTHONS = ("python3.12", "python3.11", "python3.13", "python3")
+# What the extras bring that are looked for in a Python of the user's own: module -> package.
+_MODULES = {
+    "serve": {
+        "ai_edge_litert": "ai-edge-litert",
+        "httptools": "httptools",
+        "python_multipart": "python-multipart",
+        "simdjson": "pysimdjson",
+        "uvicorn": "uvicorn",
+    },
+    "export": {"onnxruntime": "onnxruntime"},
+}
 _PROBE = r"""
 root=$HOME/.railcar
 mkdir -p "$root/packages" "$root/environments" "$root/jobs" "$root/data" && chmod 700 "$root"
@@ -55,15 +66,16 @@ exit 0
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the machine must have. `n_gpus` are proved; `extras` of railcar besides TensorFlow's; `python` is one there
-    that has all that is needed, in place of an environment of ours; `wheelhouse` a folder here with wheels.
-    On a machine that is rented, packages of the system may be installed."""
+    """What the machine must have. `n_gpus` are proved; `extras` of railcar besides TensorFlow's, which is there unless
+    it is not needed; `python` is one there that has all that is needed, in place of an environment of ours;
+    `wheelhouse` a folder here with wheels. On a machine that is rented, packages of the system may be installed."""
 
     n_gpus: int = 0
     extras: tuple[str, ...] = ()
     python: str | None = None
     wheelhouse: Path | None = None
     is_rented: bool = False
+    needs_tensorflow: bool = True
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,8 @@ def prepare(shell: Shell, wishes: Wishes, tell: Tell) -> Ready:
         raise MachineError(
             f"{host}: there is no {wanted}", hint="install it there, or name one that is there with --python PATH"
         )
-    _check_driver(host, found)
+    if wishes.needs_tensorflow:
+        _check_driver(host, found)
     package = f"{found.home}/{ROOT}/packages/{wheel.sha256[:16]}"
     if not found.has_package:
         tell(f"copying railcar to {host} ({len(wheel.content) / 1e6:.1f} MB)")
@@ -123,8 +136,10 @@ def prepare(shell: Shell, wishes: Wishes, tell: Tell) -> Ready:
         python = _make_environment(shell, found, package, wishes, tell)
     else:
         python = found.pythons[0][1]
-        _check_environment(shell, python, package)
+        _check_environment(shell, python, package, wishes)
     ready = Ready(found.home, python, package, found.n_gpus)
+    if not wishes.needs_tensorflow:
+        return ready
     if wishes.n_gpus or wishes.python is None:
         prove_gpus(shell, ready, wishes.n_gpus or found.n_gpus, tell)
     elif found.n_gpus:
@@ -197,19 +212,21 @@ def _send_package(shell: Shell, wheel: Wheel, python: str) -> None:
 def _make_environment(shell: Shell, found: Found, package: str, wishes: Wishes, tell: Tell) -> str:
     """The Python of an environment there, made if no other run has made the same."""
     version, python = found.pythons[0]
-    requirements = list_requirements("gpu" if found.n_gpus else "cpu", *wishes.extras)
+    requirements = list_requirements(*_extras_of(found, wishes))
     tested = read_constraints() if found.arch == "x86_64" else ""
     key = json.dumps([version, found.arch, requirements, tested]).encode()
     name = hashlib.sha256(key).hexdigest()[:16]
     folder = f"{found.home}/{ROOT}/environments/{name}"
     if shell.run(f"test -e {quote(folder + '/complete')}", check=False).status == 0:
         return f"{folder}/bin/python"
-    if found.free_gb < (8 if found.n_gpus else 3):
+    what, needed_gb = ("TensorFlow for NVIDIA GPUs", 8) if found.n_gpus else ("TensorFlow", 3)
+    if not wishes.needs_tensorflow:
+        what, needed_gb = "what it needs", 1
+    if found.free_gb < needed_gb:
         raise MachineError(
-            f"{shell.address.host}: {found.free_gb:.1f} GB free are too little for TensorFlow",
+            f"{shell.address.host}: {found.free_gb:.1f} GB free are too little for {what}",
             hint="free some space there, or ask for a larger disk: machine.disk_gb",
         )
-    what = "TensorFlow for NVIDIA GPUs" if found.n_gpus else "TensorFlow"
     tell(f"installing {what} on {shell.address.host} (once; some minutes)")
     words = [folder, f"{folder}.txt"]
     shell.run(f"cat > {quote(folder + '.txt')}", stdin="\n".join(requirements).encode())
@@ -221,11 +238,17 @@ def _make_environment(shell: Shell, found: Found, package: str, wishes: Wishes, 
     if wishes.is_rented:
         words += ["--rented", "yes"]
     program = f"{package}/railcar/machines/onboard/environment.py"
-    _run_to_end(shell, Job(f"environment-{name}", found.home, package), [python, program, *words])
+    _run_to_end(shell, Job(f"environment-{name}", found.home, package), [python, program, *words], what)
     return f"{folder}/bin/python"
 
 
-def _run_to_end(shell: Shell, job: Job, command: list[str]) -> None:
+def _extras_of(found: Found, wishes: Wishes) -> tuple[str, ...]:
+    if not wishes.needs_tensorflow:
+        return wishes.extras
+    return ("gpu" if found.n_gpus else "cpu", *wishes.extras)
+
+
+def _run_to_end(shell: Shell, job: Job, command: list[str], what: str) -> None:
     """Run a command that may take long as a job: a lost connection does not end it. Raises `MachineError` with its last
     words."""
     job.begin(shell, command, is_repeated=True)
@@ -244,7 +267,7 @@ def _run_to_end(shell: Shell, job: Job, command: list[str]) -> None:
     )
     hints = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
     raise MachineError(
-        f"{shell.address.host}: TensorFlow could not be installed: {told.removeprefix('ERROR: ')}",
+        f"{shell.address.host}: {what} could not be installed: {told.removeprefix('ERROR: ')}",
         hint=hints[0] if hints else hint,
     )
 
@@ -255,15 +278,20 @@ def _send_wheelhouse(shell: Shell, wheelhouse: Path) -> None:
     shell.send([f"{wheelhouse}/"], f"{ROOT}/wheelhouse/")
 
 
-def _check_environment(shell: Shell, python: str, package: str) -> None:
-    """Raise unless that Python has all that a training needs."""
-    names = ["click", "numpy", "PIL", "polars", "pydantic", "yaml", "rich", "simplejpeg", "tensorflow", "keras"]
+def _check_environment(shell: Shell, python: str, package: str, wishes: Wishes) -> None:
+    """Raise unless that Python has all that a training, or what is wished, needs."""
+    names = ["click", "numpy", "PIL", "polars", "pydantic", "yaml", "rich", "simplejpeg"]
+    names += ["tensorflow", "keras"] if wishes.needs_tensorflow else []
+    names += [module for extra in wishes.extras for module in _MODULES.get(extra, {})]
     look = f"import importlib.util as u; print(' '.join(n for n in {names!r} if u.find_spec(n) is None))"
     missing = shell.read(f"{quote('env', f'PYTHONPATH={package}', python, '-c', look)}").split()
     if missing:
+        packages = {module: one for modules in _MODULES.values() for module, one in modules.items()}
+        listed = " ".join(packages.get(one, one) for one in missing)
+        how = f" ({python} -m pip install {listed})" if any(one in packages for one in missing) else ""
         raise MachineError(
             f"{shell.address.host}: {python} has no {', '.join(missing)}",
-            hint="install it there, or leave --python out: railcar then makes an environment of its own",
+            hint=f"install it there{how}, or leave --python out: railcar then makes an environment of its own",
         )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from railcar.errors import HostKeyWrong, MachineError, MachineUnreachable
 from railcar.machines.base import Address
@@ -150,13 +151,24 @@ class Shell:
         words = [word for word in self.ssh_command() if word != "-T"]
         return subprocess.run([*words, self.target], check=False).returncode
 
-    def forward(self, local_port: int, remote_port: int) -> subprocess.Popen[bytes]:
+    def forward(
+        self, local_port: int, remote_port: int, *, apart: bool = False, stderr: IO[bytes] | None = None
+    ) -> subprocess.Popen[bytes]:
         """A tunnel from 127.0.0.1:`local_port` to `remote_port` of the machine's own 127.0.0.1, until the process is
-        ended. It ends by itself when the port here is taken, or the connection is lost."""
+        ended. It ends by itself when the port here is taken, or the connection is lost. `apart`: Ctrl-C on this
+        terminal does not reach it, and it ends when its stdin does, so with this process at the latest."""
         words = self.ssh_command()
-        own = ["-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-N"]  # the first one of an option counts
-        tunnel = ["-L", f"127.0.0.1:{local_port}:127.0.0.1:{remote_port}"]
-        return subprocess.Popen([words[0], *own, *words[1:], *tunnel, self.target], stdin=subprocess.DEVNULL)
+        own = ["-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes"]  # the first one of an option counts
+        tunnel = ["-L", f"127.0.0.1:{local_port}:127.0.0.1:{remote_port}", self.target]
+        if not apart:
+            return subprocess.Popen([words[0], *own, "-N", *words[1:], *tunnel], stdin=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [words[0], *own, *words[1:], *tunnel, "exec cat >/dev/null"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
     def send(self, sources: Sequence[Path | str], there: str, *options: str, stdin: bytes = b"") -> str:
         """rsync `sources` into the folder `there`. Returns what rsync printed."""

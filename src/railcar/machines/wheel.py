@@ -59,7 +59,14 @@ def build_wheel() -> Wheel:
 
 
 def list_requirements(*extras: str) -> list[str]:
-    """What railcar needs, with these extras, as pip takes it."""
+    """What railcar needs, with these extras, as pip takes it. Raises `MachineError` for one that the installation here
+    does not know: a checkout that went on after it was installed."""
+    known = metadata.metadata("railcar").get_all("Provides-Extra") or []
+    if unknown := [one for one in extras if one not in known]:
+        raise MachineError(
+            f"the railcar that is installed here knows no extra {unknown[0]!r}",
+            hint="install it again: pip install -e .",
+        )
     found = []
     for line in metadata.requires("railcar") or []:
         requirement, _, marker = line.partition(";")

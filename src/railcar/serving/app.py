@@ -23,7 +23,7 @@ from railcar.serving.explain import explain
 from railcar.serving.guarding import Guard
 from railcar.serving.metrics import Metrics
 from railcar.serving.models import Model, Models
-from railcar.serving.protocols import Answered, Protocols
+from railcar.serving.protocols import Answered, Protocols, Reader
 from railcar.serving.spec import MAX_EXPLAINED, BadRequest
 
 PAGE = Path(__file__).parent / "page"
@@ -83,7 +83,8 @@ class App:
         self.models, self.guard, self.metrics, self.limits = models, guard, metrics, limits
         self.is_leaving = False
         self._log = log
-        self._protocols = Protocols(models, limits.timeout_s)
+        self._reader = Reader()
+        self._protocols = Protocols(models, limits.timeout_s, self._reader)
         self._n_open_bytes = 0
         self._pages = {f"/{one.name}": one for one in PAGE.iterdir() if one.suffix in _TYPES}
         self._pages["/"] = PAGE / "index.html"
@@ -202,7 +203,7 @@ class App:
 
     async def _answer_plain(self, model: Model, used: Any, body: bytes, kind: str, query: Any) -> dict[str, Any]:
         top = _read_top(query)
-        inputs = plain.read_question(body, kind, used.spec)
+        inputs = await self._reader.read(plain.read_question, body, kind, used.spec)
         return {"predictions": await self._answer_each(model, used, inputs, top)}
 
     async def _answer_each(self, model: Model, used: Any, inputs: list[Any], top: int | None) -> list[dict[str, Any]]:
@@ -237,7 +238,7 @@ class App:
         return [{"error": _say(one)} if isinstance(one, Exception) else one for one in found]
 
     async def _answer_why(self, model: Model, used: Any, body: bytes, kind: str, query: Any) -> dict[str, Any]:
-        inputs = plain.read_question(body, kind, used.spec)
+        inputs = await self._reader.read(plain.read_question, body, kind, used.spec)
         if len(inputs) != 1:
             raise BadRequest(f"one input is explained at a time; {len(inputs)} were given")
         if isinstance(inputs[0], Exception):

@@ -1,8 +1,10 @@
-"""One bounded queue of a model, and the threads that compute what waits in it, together.
+"""One bounded queue of a model, and who computes what waits in it, together.
 
 Nothing is held back to fill a batch: what has come while the last one was computed is the next one, so that a batch is
-as large as the load asks for, and a single question waits for nobody. A single question to a light network is computed
-at once in the event loop: to wake a thread would cost more.
+as large as the load asks for, and a single question waits for nobody.
+
+Threads compute. Where the network is light, the event loop computes, too: a single question at once, as to wake a
+thread would cost more, and a part of what waits whenever the threads have enough to do: no core should be idle then.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from railcar.serving.engines import LIGHT_S, Engine, count_cores
 
 _SWEEP_S = 0.05
 _MOST_WORKERS = 4
+# More questions than can be answered in that time are refused, whatever `max_waiting` says.
+MOST_WAIT_S = 2.0
 
 
 class QueueFull(Exception):
@@ -37,13 +41,12 @@ class DeadlinePassed(Exception):
 
 
 class _Item:
-    __slots__ = ("deadline", "encoded", "future", "is_taken")
+    __slots__ = ("deadline", "encoded", "future")
 
     def __init__(self, encoded: NDArray[Any], future: asyncio.Future[Any], deadline: float) -> None:
         self.encoded = encoded
         self.future = future
         self.deadline = deadline
-        self.is_taken = False
 
 
 class Batcher:
@@ -60,15 +63,20 @@ class Batcher:
         watch: Callable[[int, float], None] = lambda n, seconds: None,
     ) -> None:
         self._engine, self._watch = engine, watch
-        self._max_batch, self._max_waiting = max_batch, max_waiting
+        self._max_batch = max_batch
+        self._max_waiting = min(max_waiting, max(int(MOST_WAIT_S / engine.seconds_each), max_batch))
         self._loop = asyncio.get_running_loop()
+        # The queue is the threads' as well: under the lock.
+        self._lock = threading.Lock()
         self._waiting: deque[_Item] = deque()
-        self._open: set[_Item] = set()
         self.n_waiting = 0
+        self._open: set[_Item] = set()
+        # So many inputs are worth waking a thread for before the others that came with them are read.
+        self._chunk = min(engine.good_batch, max_batch)
         self._is_light = engine.seconds_each < LIGHT_S and engine.n_threads == 1
-        self._n_free = n_workers = max(1, min(count_cores() - 1, _MOST_WORKERS)) if self._is_light else 1
-        self._is_scheduled = False
-        self._batches: queue.SimpleQueue[list[_Item] | None] = queue.SimpleQueue()
+        n_workers = max(1, min(count_cores() - 1, _MOST_WORKERS)) if self._is_light else 1
+        self._n_idle, self._is_scheduled = n_workers, False
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"model-{number}", daemon=True) for number in range(n_workers)
         ]
@@ -95,44 +103,49 @@ class Batcher:
         if self.n_waiting and self.n_waiting + n > self._max_waiting:
             raise QueueFull(max(self.n_waiting * self._engine.seconds_each, 0.1))
         item = _Item(encoded, self._loop.create_future(), self._loop.time() + timeout_s)
-        self._waiting.append(item)
         self._open.add(item)
-        self.n_waiting += n
-        self._schedule()
+        with self._lock:
+            self._waiting.append(item)
+            self.n_waiting += n
+            is_enough = self._n_idle > 0 and self.n_waiting >= self._chunk
+            if is_enough:
+                self._n_idle -= 1
+        if is_enough:
+            self._wake.put(True)
+        elif not self._is_scheduled:
+            # At the end of this turn of the loop: questions that came together are then computed together.
+            self._is_scheduled = True
+            self._loop.call_soon(self._end_turn)
         try:
             return await item.future
         finally:
             self._open.discard(item)
 
-    def _schedule(self) -> None:
-        # At the end of this turn of the loop: questions that came together are then computed together.
-        if not self._is_scheduled and self._n_free:
-            self._is_scheduled = True
-            self._loop.call_soon(self._hand_out)
-
-    def _hand_out(self) -> None:
+    def _end_turn(self) -> None:
         self._is_scheduled = False
-        is_single = len(self._waiting) == 1 and len(self._waiting[0].encoded) == 1
-        if self._is_light and is_single and self._n_free == len(self._threads):
-            self._answer_here()
-        while self._waiting and self._n_free:
-            batch = self._take()
-            if batch:
-                self._n_free -= 1
-                self._batches.put(batch)
-
-    def _answer_here(self) -> None:
-        batch = self._take()
+        with self._lock:
+            is_single = len(self._waiting) == 1 and self._n_idle == len(self._threads)
+            is_small = bool(self._waiting) and len(self._waiting[0].encoded) <= self._chunk
+            is_here = self._is_light and is_small and (is_single or not self._n_idle)
+            batch = self._take(self._chunk) if is_here else []
+            n_woken = 0 if is_here else min(self._n_idle, -(-self.n_waiting // self._chunk))
+            self._n_idle -= n_woken
+            is_more = bool(self._waiting) and self._is_light
+        for _ in range(n_woken):
+            self._wake.put(True)
         if batch:
             self._settle(batch, *self._compute(batch))
+        if is_more:
+            self._is_scheduled = True
+            self._loop.call_soon(self._end_turn)
 
-    def _take(self) -> list[_Item]:
+    def _take(self, n_most: int) -> list[_Item]:
+        """The first that wait, `n_most` inputs at most unless the very first has more. Under the lock."""
         batch, n = [], 0
-        while self._waiting and (not batch or n + len(self._waiting[0].encoded) <= self._max_batch):
+        while self._waiting and (not batch or n + len(self._waiting[0].encoded) <= n_most):
             item = self._waiting.popleft()
             self.n_waiting -= len(item.encoded)
             if not item.future.done():
-                item.is_taken = True
                 batch.append(item)
                 n += len(item.encoded)
         return batch
@@ -140,12 +153,20 @@ class Batcher:
     def _work(self) -> None:
         self._engine.warm()
         self._loop.call_soon_threadsafe(self._count_warm)
-        while (batch := self._batches.get()) is not None:
-            found, seconds = self._compute(batch)
-            try:
-                self._loop.call_soon_threadsafe(self._finish, batch, found, seconds)
-            except RuntimeError:  # the loop has ended: nobody waits any more
-                return
+        while self._wake.get():
+            while True:
+                with self._lock:
+                    # Of what a light network is asked, the loop takes its share.
+                    share = max(self.n_waiting // 2, self._chunk) if self._is_light else self._max_batch
+                    batch = self._take(min(share, self._max_batch))
+                    if not batch:
+                        self._n_idle += 1
+                        break
+                found, seconds = self._compute(batch)
+                try:
+                    self._loop.call_soon_threadsafe(self._settle, batch, found, seconds)
+                except RuntimeError:  # the loop has ended: nobody waits any more
+                    return
 
     def _compute(self, batch: list[_Item]) -> tuple[list[Any], float]:
         """An answer, or an exception, for each item. One that fails fails alone."""
@@ -154,6 +175,8 @@ class Batcher:
             if len(batch) == 1:
                 return [self._engine.compute(batch[0].encoded)], time.perf_counter() - began
             answers = self._engine.compute(np.concatenate([item.encoded for item in batch]))
+            if len(answers) == len(batch):
+                return [answers[at : at + 1] for at in range(len(batch))], time.perf_counter() - began
             ends = np.cumsum([len(item.encoded) for item in batch])[:-1]
             return np.split(answers, ends), time.perf_counter() - began
         except Exception as error:  # whatever an engine may raise is the answer to whoever asked
@@ -161,12 +184,6 @@ class Batcher:
                 return [error], time.perf_counter() - began
             alone = [self._compute([item])[0][0] for item in batch]
             return alone, time.perf_counter() - began
-
-    def _finish(self, batch: list[_Item], found: list[Any], seconds: float) -> None:
-        self._n_free += 1
-        self._settle(batch, found, seconds)
-        if self._waiting:
-            self._schedule()
 
     def _settle(self, batch: list[_Item], found: list[Any], seconds: float) -> None:
         self._watch(sum(len(item.encoded) for item in batch), seconds)
@@ -188,7 +205,7 @@ class Batcher:
         """End the threads when what they compute is done; whoever still waits is told so."""
         self._sweeper.cancel()
         for _ in self._threads:
-            self._batches.put(None)
+            self._wake.put(False)
         for item in self._open:
             if not item.future.done():
                 item.future.set_exception(DeadlinePassed())

@@ -27,7 +27,7 @@ TOLERANCE = 1e-3
 """How much a probability may differ from what is stored; of a regression, of the spread of its numbers."""
 LIGHT_S = 1e-3
 """A network that answers in less is computed on one core: to wake another costs more."""
-BUCKETS = (1, 8, 32)
+BUCKETS = (1, 4, 8, 16, 32)
 # A larger batch is kept where it answers that many times as much: each holds the network's memory once more.
 _WORTH_IT = 1.15
 
@@ -38,12 +38,13 @@ _large = threading.Lock()
 
 
 class Engine(Protocol):
-    """`encode` and `compute` may be called by several threads at once. `seconds_each` is what one input takes,
-    measured when it was loaded."""
+    """`encode` and `compute` may be called by several threads at once. `seconds_each` is what one input takes, and
+    `good_batch` how many are computed together for nearly the best rate, measured when it was loaded."""
 
     name: str
     spec: Spec
     seconds_each: float
+    good_batch: int
     n_threads: int
 
     def encode(self, inputs: Sequence[Any] | NDArray[Any]) -> NDArray[Any]: ...
@@ -90,7 +91,10 @@ class SmallEngine:
             self.n_threads = count_cores()
             self._runs = self._open()
             self.seconds_each = self.time_batch(1)
-        self._buckets = [1] if self._fixed_batch else self._choose_buckets()
+        self._buckets = {1: self.seconds_each} if self._fixed_batch else self._time_buckets()
+        self._plan = _plan_batches(self._buckets)
+        best = min(seconds / size for size, seconds in self._buckets.items())
+        self.good_batch = min(one for one, seconds in self._buckets.items() if seconds / one <= best * _WORTH_IT)
 
     def _open(self) -> _PerThread:
         opener = open_litert if self.name == "litert" else open_onnx
@@ -106,22 +110,23 @@ class SmallEngine:
             ) from error
         return found
 
-    def _choose_buckets(self) -> list[int]:
-        """Sizes of batches, the largest first, that answer more than smaller ones."""
-        kept, best = [1], self.seconds_each
+    def _time_buckets(self) -> dict[int, float]:
+        """Sizes of batches that answer more than smaller ones, and the seconds that each takes."""
+        kept, best = {1: self.seconds_each}, self.seconds_each
         for size in BUCKETS[1:]:
             if self.seconds_each * size > 0.5:
                 break  # nobody waits half a second to be computed along with others
-            seconds = self.time_batch(size) / size
-            if seconds * _WORTH_IT < best:
-                kept, best = [size, *kept], seconds
+            seconds = self.time_batch(size)
+            if seconds / size * _WORTH_IT < best:
+                kept[size], best = seconds, seconds / size
         return kept
 
     def time_batch(self, n: int) -> float:
         """Seconds for a batch of `n`, the best of a few."""
         batch = self._build_zeros(n)
-        run, found, until = self._runs.get(), float("inf"), time.perf_counter() + 0.02
+        run, found = self._runs.get(), float("inf")
         run(batch)
+        until = time.perf_counter() + 0.02
         while True:
             began = time.perf_counter()
             run(batch)
@@ -151,11 +156,17 @@ class SmallEngine:
         if len(encoded) == 1:
             return run(encoded)
         parts, at = [], 0
-        for size in self._buckets:
-            while len(encoded) - at >= size:
-                parts.append(run(encoded[at : at + size]))
-                at += size
-        return np.concatenate(parts) if parts else np.zeros((0, self.spec.n_outputs), np.float32)
+        while at < len(encoded):
+            size = self._plan[min(len(encoded) - at, len(self._plan) - 1)]
+            part = encoded[at : at + size]
+            if len(part) < size:
+                # The rest of a batch is computed in vain: it costs less than several small ones.
+                part = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)])
+            parts.append(run(part))
+            at += size
+        if not parts:
+            return np.zeros((0, self.spec.n_outputs), np.float32)
+        return parts[0][: len(encoded)] if len(parts) == 1 else np.concatenate(parts)[: len(encoded)]
 
     def samples(self) -> tuple[list[Any], NDArray[np.float32]]:
         """Raw inputs and what is expected of them, [n, n_outputs]; read once. Raises `ArtifactError` when they are not
@@ -180,6 +191,7 @@ class TensorFlowEngine:
     """The artifact's own model, for what no small runtime can hold. `predictor` is a `serving.predictor.Predictor`."""
 
     name = "tensorflow"
+    good_batch = 8
 
     def __init__(self, predictor: Any, spec: Spec) -> None:
         self.spec = spec
@@ -229,6 +241,17 @@ class TensorFlowEngine:
         dates = [one for one in self.spec.features if one.type == "date"]
         # Its cells are as the network takes them; of dates it is asked for the words.
         return [{**row, **{one.name: spell_cell(row[one.name], one) for one in dates}} for row in rows], expected
+
+
+def _plan_batches(seconds: Mapping[int, float]) -> list[int]:
+    """For each number of inputs from 0 on the size of the batch that is computed first, so that all take least."""
+    most = max(seconds)
+    plan, costs = [0], [0.0]
+    for n in range(1, most + 1):
+        cost, size = min((seconds[size] + costs[max(n - size, 0)], size) for size in seconds)
+        plan.append(size)
+        costs.append(cost)
+    return plan
 
 
 def check_samples(engine: Engine) -> float:

@@ -181,7 +181,7 @@ def _read_tensor(given: dict[str, Any], rest: memoryview) -> tuple[_Tensor, memo
     name, datatype, shape = given.get("name"), given.get("datatype"), given.get("shape")
     if not isinstance(name, str):
         raise BadRequest(f"Expected every input to have a 'name'. Received {show(name)}.")
-    if datatype != "BYTES" and datatype not in _DTYPES:
+    if not isinstance(datatype, str) or (datatype != "BYTES" and datatype not in _DTYPES):
         raise BadRequest(f"Input {name!r}: expected datatype BYTES, {', '.join(_DTYPES)}. Received {show(datatype)}.")
     if not isinstance(shape, list) or not shape or not all(type(size) is int and size >= 0 for size in shape):
         raise BadRequest(f"Input {name!r}: expected 'shape' as a list of sizes. Received {show(shape)}.")

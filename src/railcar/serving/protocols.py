@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from railcar import __version__
 from railcar.serving import open_inference, tf_serving
@@ -14,6 +15,8 @@ from railcar.serving.models import Model, Models, Version
 from railcar.serving.spec import BadRequest
 
 _PATH = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d{1,18}))?(?:/(?P<verb>ready|infer))?/?")
+_SMALL_BYTES = 1 << 17
+Answer = TypeVar("Answer")
 _LENGTH = open_inference.HEADER.lower().encode()
 
 
@@ -29,11 +32,26 @@ class Answered:
     version: int = 0
 
 
+class Reader:
+    """Reads bodies: small ones at once, large ones in a thread, one after the other, so that neither the others wait
+    nor many of them fill the memory."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def read(self, read: Callable[..., Answer], body: bytes, *more: Any) -> Answer:
+        """`read(body, *more)`; raises what it raises."""
+        if len(body) <= _SMALL_BYTES:
+            return read(body, *more)
+        async with self._lock:
+            return await asyncio.to_thread(read, body, *more)
+
+
 class Protocols:
     """Answers below /v1 (TensorFlow Serving) and /v2 (Open Inference)."""
 
-    def __init__(self, models: Models, timeout_s: float) -> None:
-        self._models, self._timeout_s = models, timeout_s
+    def __init__(self, models: Models, timeout_s: float, reader: Reader) -> None:
+        self._models, self._timeout_s, self._reader = models, timeout_s, reader
 
     async def answer(
         self, path: str, method: str, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, is_leaving: bool
@@ -59,11 +77,11 @@ class Protocols:
             if asked.verb == "metadata":
                 return _json(tf_serving.describe_metadata(model.name, used.number, used.spec))
             if asked.verb == "predict":
-                question = tf_serving.read_predict(body, used.spec)
+                question = await self._reader.read(tf_serving.read_predict, body, used.spec)
                 answers = await model.answer(used, question.inputs, self._timeout_s)
                 written = tf_serving.write_predict(answers, question, used.spec)
             else:
-                inputs = tf_serving.read_examples(body, used.spec, asked.verb)
+                inputs = await self._reader.read(tf_serving.read_examples, body, used.spec, asked.verb)
                 answers = await model.answer(used, inputs, self._timeout_s)
                 is_regress = asked.verb == "regress"
                 written = (
@@ -114,7 +132,7 @@ class Protocols:
         self, model: Model, used: Version, headers: Sequence[tuple[bytes, bytes]], body: bytes
     ) -> Answered:
         length = next((value.decode("latin-1") for name, value in headers if name == _LENGTH), None)
-        question = open_inference.read_infer(body, length, used.spec)
+        question = await self._reader.read(open_inference.read_infer, body, length, used.spec)
         answers = await model.answer(used, question.inputs, self._timeout_s)
         written, length_there = open_inference.write_infer(answers, question, used.spec, model.name, used.number)
         told: tuple[tuple[bytes, bytes], ...] = ()

@@ -27,6 +27,8 @@ except ImportError:  # Slower, not less.
     simdjson = None
 
 MAX_DEPTH = 64
+MAX_VALUES = 2_000_000
+"""Of a document whose values become objects of Python: each takes many times its size."""
 MAX_PIXELS = 100_000_000
 MAX_NUMBER = 3.4028234e38
 """The largest of float32."""
@@ -39,6 +41,9 @@ _KINDS = {dict: "an object", list: "a list", str: "a string", bool: "true or fal
 def read_json(body: bytes, *, takes_nan: bool = False) -> Any:
     """What the body says. Infinity, numbers beyond float64 and more than 64 levels are refused; so is NaN, unless
     `takes_nan`. Raises `BadRequest` that tells line and column."""
+    n_values = body.count(b",") + 1
+    if n_values > MAX_VALUES:
+        raise BadRequest(f"{n_values:,} values are more than {MAX_VALUES:,}; images are better sent as files.", 413)
     try:
         found = simdjson.Parser().parse(body, True) if simdjson else _read_json_strictly(body, takes_nan)
     except (ValueError, RuntimeError):

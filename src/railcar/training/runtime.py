@@ -60,8 +60,8 @@ def choose_runtime(
     n_steps: int = _LONG_STEPS,
 ) -> Runtime:
     """Settle what `auto` stands for on this machine, and make TensorFlow `deterministic` where that is asked for.
-    `data_bytes` is the size of the training images, None where they stay encoded; `n_steps` how long it goes. TensorFlow is asked for its GPUs, so
-    it is imported here."""
+    `data_bytes` is the size of the training images, None where they stay encoded; `n_steps` how long it goes.
+    TensorFlow is asked for its GPUs, so it is imported here."""
     import tensorflow as tf
 
     if deterministic:

@@ -238,7 +238,7 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
     except (MachineGone, MachineUnreachable) as error:
         # What came home before is what there is.
         if not is_gone_for_good(lease, provider):
-            hint = f"when it answers again, follow the training with: railcar machine logs {_reference(lease)}"
+            hint = f"when it answers again, follow the training with: railcar machine logs {reference_of(lease)}"
             raise MachineUnreachable(error.what, hint=hint) from error
         status, runs, is_taken, result = 143, tasks.give_up(task), True, ""
     for run in runs:
@@ -316,7 +316,7 @@ def note_cost(run: RunDir, lease: Lease) -> None:
 
 def say_how_to_follow(lease: Lease, error: BaseException) -> RailcarError:
     status = 143 if type(error).__name__ == "Terminated" else getattr(error, "exit_status", 130)
-    name = _reference(lease)
+    name = reference_of(lease)
     return Interrupted(
         f"the training goes on, on {lease.name}",
         hint=f"follow it with: railcar machine logs {name}; end it with: railcar machine stop {name}",
@@ -324,7 +324,7 @@ def say_how_to_follow(lease: Lease, error: BaseException) -> RailcarError:
     )
 
 
-def _reference(lease: Lease) -> str:
+def reference_of(lease: Lease) -> str:
     """What a command takes for the machine."""
     return lease.machine.name if lease.state == OWN and lease.machine else lease.name
 

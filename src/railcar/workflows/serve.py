@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import re
 import sys
@@ -12,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from railcar.artifact.artifact import read_artifact
+from railcar.artifact.artifact import Artifact, read_artifact
 from railcar.errors import ArtifactError, NotFound, OutputError, UsageError
 from railcar.registry import check_installed
 from railcar.runs.place import open_run
@@ -49,8 +50,8 @@ def serve(
     """Serve models until SIGTERM or Ctrl-C; what has been asked by then is answered.
 
     `sources` are runs, artifacts, exports or folders of their versions (`exports/RUN/litert`), each with a name before
-    an equals sign where its own does not suit: `digits=mnist-2026`; none: the newest run. `say` is given a line for
-    each model that is ready, and for what happens later.
+    an equals sign where its own does not suit: `digits=mnist-2026`; or a folder of such folders; none: the
+    newest run. `say` is given a line for each model that is ready, and for what happens later.
 
     Raises `UsageError` for words that do not go together, `NotFound` for a source that is not there, `ArtifactError`
     for one that cannot be used, and `OutputError` for an address that is taken.
@@ -68,7 +69,7 @@ def serve(
     if not is_loopback(host) and not token:
         raise UsageError(
             f"--host {host}: others can reach it, so a token is needed",
-            hint="add --token with a secret of yours, or leave --host out",
+            hint="put a secret of yours into RAILCAR_TOKEN, or add --token; or leave --host out",
         )
     opener = Opener(engine, trust, say)
     found = find_sources(sources, runs_dir, opener)
@@ -164,35 +165,40 @@ class Opener:
         self._engine, self._trust, self._say = engine, trust, say
 
     def __call__(self, folder: Path) -> Engine:
+        found = self.choose(folder)
+        return _open_tensorflow(found) if isinstance(found, Artifact) else open_small(found)
+
+    def choose(self, folder: Path) -> Path | Artifact:
+        """What is to be opened: the folder of a model for a small runtime, or the artifact, which only TensorFlow
+        holds."""
         if (folder / "model.json").is_file():
-            return _open_small(folder)
+            return folder
         artifact = read_artifact(folder, trust=self._trust)
         if self._engine == "tensorflow":
-            return self._open_tensorflow(artifact)
+            return artifact
         converted = find_converted(artifact, self._say)
         engine, reason = read_choice(converted)
         if self._engine != "auto":
             engine = self._engine
             if not (converted / engine).is_dir():
                 raise ArtifactError(f"{folder}: not to be served by {engine}: {reason}", hint="leave --engine out")
-        if engine == "tensorflow":
-            return self._open_tensorflow(artifact)
-        return _open_small(converted / engine / "1")
-
-    def _open_tensorflow(self, artifact: Any) -> Engine:
-        import_tensorflow(needed_for="serving")
-        from railcar.serving.predictor import Predictor
-
-        with quiet_stderr():
-            return TensorFlowEngine(Predictor(artifact), _spec_of(artifact))
+        return artifact if engine == "tensorflow" else converted / engine / "1"
 
 
-def _open_small(folder: Path) -> Engine:
+def _open_tensorflow(artifact: Artifact) -> Engine:
+    import_tensorflow(needed_for="serving")
+    from railcar.serving.predictor import Predictor
+
+    with quiet_stderr():
+        return TensorFlowEngine(Predictor(artifact), _spec_of(artifact))
+
+
+def open_small(folder: Path) -> Engine:
     with quiet_stderr():  # LiteRT tells of itself when it is loaded
         return SmallEngine(folder)
 
 
-def _spec_of(artifact: Any) -> Spec:
+def _spec_of(artifact: Artifact) -> Spec:
     """Of an artifact that no small runtime holds."""
     from railcar.serving.spec import read_spec
 
@@ -221,14 +227,28 @@ def find_sources(words: Sequence[str | Path], runs_dir: str | Path, load: Callab
     from railcar.serving.models import Source
 
     found: list[Source] = []
-    for word in words or [""]:
-        name, folder, is_single = _find_source(str(word), runs_dir)
+    for one in itertools.chain.from_iterable(_list_models(str(word)) for word in words or [""]):
+        name, folder, is_single = _find_source(one, runs_dir)
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or "model"
         found.append(Source(name, folder, load, is_single))
     names = [one.name for one in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two models are called {twice!r}", hint=f"name them: one={twice} another=...")
     return found
+
+
+def _list_models(word: str) -> list[str]:
+    """Of a folder that has models in its folders (models/digits/litert/1, models/sms/1), those; else `word` itself."""
+    folder = expand_home(word) if word else None
+    if folder is None or not folder.is_dir() or _is_model(folder) or (folder / "artifact").is_dir():
+        return [word]
+    with suppress(OSError):
+        return [str(one) for one in sorted(folder.iterdir()) if one.is_dir() and _is_model(one)] or [word]
+    return [word]
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / mark).is_file() for mark in _MARKS) or _find_versions(folder) is not None
 
 
 def _find_source(word: str, runs_dir: str | Path) -> tuple[str, Path, bool]:
@@ -248,7 +268,14 @@ def _find_source(word: str, runs_dir: str | Path) -> tuple[str, Path, bool]:
             )
         if versions := _find_versions(folder):
             return given or _name_folder(versions), versions, False
-    run = open_run(word or None, runs_dir)
+    try:
+        run = open_run(word or None, runs_dir)
+    except NotFound as error:
+        if folder is None or not folder.is_dir():
+            raise
+        raise NotFound(
+            f"{folder}: no model is there", hint="make one with: railcar export --format litert --output FOLDER"
+        ) from error
     if not (run.artifact / "artifact.json").is_file():
         raise NotFound(f"{run.path}: no artifact is there", hint=f"make it with: railcar evaluate {run.name}")
     return given or _STAMP.sub("", run.name), run.artifact, True

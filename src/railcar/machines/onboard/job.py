@@ -77,7 +77,9 @@ def run(folder, log):
     try:
         status = command.wait(None if ends_s is None else max(0.0, ends_s - time.time()))
     except subprocess.TimeoutExpired:
-        os.write(log, b"railcar: the time that was given is over: what was trained is being saved\n")
+        os.write(
+            log, b"railcar: the time that was given is over: the command is told to save what it has, and to end\n"
+        )
         end(command.pid, signal.SIGTERM)
         try:
             status = command.wait(GRACE_S)
