@@ -20,7 +20,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # benchmarks/ is no package that is installed
 
 from benchmarks.harness.load import LoadGenerator, Question, build_question, name_problem
-from benchmarks.reliability import mutations, serving_abuse
+from benchmarks.reliability import mutations, serving_abuse, serving_bombs
 
 from tests.synthetic import write_image_folder
 
@@ -135,7 +135,7 @@ def test_a_server_is_measured_beside_its_own_engines(project: Path, tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
         env=environment,
     )
 
