@@ -27,6 +27,8 @@ from harness.processes import railcar_command, run_json
 
 PEERS = Path(__file__).resolve().parent / "peers"
 
+HOW = {"frozen": (), "tuned": ("model.fine_tune={}",)}
+
 
 def take_images(data: Path, limit: int, folder: Path) -> Path:
     """A folder with at most `limit` training images of each class, and all test images."""
@@ -74,7 +76,9 @@ def measure_few(data: Path, options: argparse.Namespace, scratch: Path) -> dict[
     results: dict[str, Any] = {}
     few = f"data.limit_per_class={options.few}"
     for task, chosen in (("all classes", ()), (" and ".join(options.pair), (f"data.classes={list(options.pair)}",))):
-        for how, tuned in (("frozen", ()), ("tuned", ("model.fine_tune={}",))):
+        for how, tuned in HOW.items():
+            if how not in options.how:
+                continue
             seeds = range(options.seeds)
             runs = [
                 train_railcar(data, options.weights, scratch, few, f"seed={seed}", *chosen, *tuned) for seed in seeds
@@ -96,6 +100,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--pair", nargs=2, default=["cat", "dog"])
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--how", nargs="+", choices=HOW, default=[*HOW])
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--without-peer", action="store_true")

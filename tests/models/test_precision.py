@@ -13,8 +13,12 @@ from railcar.layers.tuned import INPUT, TunedDense
 from railcar.models.airbench import adapt_whitening
 from railcar.models.build import build_model
 from railcar.recipe.schema import Model
+from railcar.training.hardware import cpu_flags
 
 FACTS = {"image_shape": (32, 32, 3), "n_classes": 10, "mean": (120.0,) * 3, "std": (60.0,) * 3}
+# Without instructions for it, kernels round sums of some hundred numbers to 8 bits now and then: up to 31% were seen.
+# Such a processor is given bfloat16 only where somebody asks for it. What this is here to find were 89%.
+TOLERANCE = 0.2 if cpu_flags() & {"amx_bf16", "avx512_bf16"} else 0.45
 NETWORKS = {
     "cnn": {"name": "cnn", "filters": (16, 32), "dense": (64,), "dropout": 0.0},
     "cnn with batch norm": {"name": "cnn", "filters": (16, 32), "batch_norm": True, "dropout": 0.0},
@@ -41,7 +45,7 @@ def expect_alike(exact: dict[str, np.ndarray], rough: dict[str, np.ndarray]) -> 
     for name, one in exact.items():
         other, size = rough[name], np.linalg.norm(exact[name])
         if size > 1e-6:
-            assert np.linalg.norm(one - other) < 0.2 * size, name
+            assert np.linalg.norm(one - other) < TOLERANCE * size, name
 
 
 @pytest.mark.parametrize("network", NETWORKS)
