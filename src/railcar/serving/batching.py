@@ -24,6 +24,8 @@ from railcar.serving.engines import LIGHT_S, Engine, count_cores
 
 _SWEEP_S = 0.05
 _MOST_WORKERS = 4
+# With more, the threads wait for all that came together to be read.
+_MOST_CHUNK = 16
 # More questions than can be answered in that time are refused, whatever `max_waiting` says.
 MOST_WAIT_S = 2.0
 
@@ -72,7 +74,7 @@ class Batcher:
         self.n_waiting = 0
         self._open: set[_Item] = set()
         # So many inputs are worth waking a thread for before the others that came with them are read.
-        self._chunk = min(engine.good_batch, max_batch)
+        self._chunk = min(engine.good_batch, _MOST_CHUNK, max_batch)
         self._is_light = engine.seconds_each < LIGHT_S and engine.n_threads == 1
         n_workers = max(1, min(count_cores() - 1, _MOST_WORKERS)) if self._is_light else 1
         self._n_idle, self._is_scheduled = n_workers, False
