@@ -10,11 +10,13 @@ thread would cost more, and a part of what waits whenever the threads have enoug
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,18 @@ from railcar.serving.engines import LIGHT_S, Engine, count_cores
 
 _SWEEP_S = 0.05
 _MOST_WORKERS = 4
+_NICE = 5
 # With more, the threads wait for all that came together to be read.
 _MOST_CHUNK = 16
 # More questions than can be answered in that time are refused, whatever `max_waiting` says.
 MOST_WAIT_S = 2.0
+
+
+def yield_cores() -> None:
+    """Let the event loop go before the calling thread, and those that it begins: whoever is refused, or asks something
+    small, does not wait for a core."""
+    with suppress(OSError, AttributeError):  # not everywhere
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 class QueueFull(Exception):
@@ -153,6 +163,8 @@ class Batcher:
         return batch
 
     def _work(self) -> None:
+        if not self._is_light:
+            yield_cores()
         self._engine.warm()
         self._loop.call_soon_threadsafe(self._count_warm)
         while self._wake.get():

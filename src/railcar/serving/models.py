@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.errors import RailcarError
-from railcar.serving.batching import Batcher, QueueFull
-from railcar.serving.engines import Engine, check_samples
+from railcar.serving.batching import Batcher, QueueFull, yield_cores
+from railcar.serving.engines import Engine, check_samples, count_cores
 from railcar.serving.metrics import Metrics
 from railcar.serving.spec import MAX_TEXT, BadRequest, Spec
 
@@ -84,6 +85,8 @@ class Model:
         self._limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         self._leaving: set[Version] = set()
         self._n_prepared = 0
+        n_threads = max(count_cores() - 1, 1)
+        self._preparing = ThreadPoolExecutor(n_threads, "prepare", initializer=yield_cores)
 
     @property
     def is_ready(self) -> bool:
@@ -187,13 +190,15 @@ class Model:
             raise QueueFull(1.0)
         self._n_prepared += len(inputs)
         try:
-            return await asyncio.to_thread(version.engine.encode, inputs)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._preparing, version.engine.encode, inputs)
         finally:
             self._n_prepared -= len(inputs)
 
     def close(self) -> None:
         for version in (*self._leaving, *([self.current] if self.current else [])):
             version.batcher.close()
+        self._preparing.shutdown(wait=False, cancel_futures=True)
 
 
 def is_light(inputs: Sequence[Any] | NDArray[Any]) -> bool:
