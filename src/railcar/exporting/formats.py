@@ -25,14 +25,12 @@ from numpy.typing import NDArray
 import railcar
 from railcar.artifact import standalone
 from railcar.artifact.artifact import Artifact
+from railcar.artifact.samples import TOLERANCE, measure_difference
 from railcar.artifact.saved_model import FOLDER as OWN
 from railcar.errors import ExportError
 from railcar.exporting import litert, onnx, saved_model
 from railcar.exporting.core import Core, build_answer, describe, find_core
 from railcar.storage.local import explain_output_errors
-
-TOLERANCE = 1e-3
-"""How much a probability may differ from the artifact's; of a regression, of the spread of its numbers."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +172,7 @@ def load_standalone(folder: Path) -> Any:
 
 
 def _compare(answers: NDArray[np.float32], expected: NDArray[np.float32], artifact: Artifact) -> float:
-    if not len(expected):
-        return 0.0
-    scale = 1.0
-    if artifact.task == "regression":
-        scale = max(float(np.std(expected)), 1e-2 * float(np.abs(expected).max())) or 1.0
-    difference = np.abs(answers.reshape(expected.shape) - expected).max() / scale
-    return float(difference) if np.isfinite(difference) else float("inf")
+    return measure_difference(answers, expected, is_number=artifact.task == "regression")
 
 
 def _write_notes(

@@ -58,16 +58,6 @@ class Limits:
     max_open_bytes: int = 256 << 20
 
 
-@dataclass
-class Answer:
-    status: int
-    body: bytes
-    kind: str = "application/json"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    model: str = ""
-    version: int = 0
-
-
 class App:
     """`log` is given a dict for each request that was answered, or is None."""
 
@@ -88,7 +78,7 @@ class App:
         self._n_open_bytes = 0
         self._pages = {f"/{one.name}": one for one in PAGE.iterdir() if one.suffix in _TYPES}
         self._pages["/"] = PAGE / "index.html"
-        self._routes: dict[str, dict[str, Callable[..., Awaitable[Answer]]]] = {
+        self._routes: dict[str, dict[str, Callable[..., Awaitable[Answered]]]] = {
             "/predict": {"POST": self._predict},
             "/explain": {"POST": self._explain},
             "/models": {"GET": self._list_models},
@@ -117,7 +107,7 @@ class App:
         if self._log is not None:
             self._log(_describe_request(scope, answer, seconds))
 
-    async def _route(self, path: str, method: str, scope: Any, receive: Any) -> Answer:
+    async def _route(self, path: str, method: str, scope: Any, receive: Any) -> Answered:
         if path.startswith(("/v1/", "/v2")):
             return await self._ask_protocol(path, method, scope, receive)
         if path in self._pages:
@@ -163,25 +153,24 @@ class App:
                 raise QueueFull(0.5)
             parts.append(part)
 
-    async def _ask_protocol(self, path: str, method: str, scope: Any, receive: Any) -> Answer:
+    async def _ask_protocol(self, path: str, method: str, scope: Any, receive: Any) -> Answered:
         """TensorFlow Serving and Open Inference."""
         try:
             body = await self._read_body(scope, receive) if method == "POST" else b""
             headers: Headers = scope["headers"]
-            found: Answered = await self._protocols.answer(path, method, headers, body, is_leaving=self.is_leaving)
+            return await self._protocols.answer(path, method, headers, body, is_leaving=self.is_leaving)
         except Exception as error:
             return _explain_failure(error)
-        return Answer(found.status, found.body, found.kind, found.headers, found.model, found.version)
 
     # The plain interface
 
-    async def _predict(self, scope: Any, receive: Any) -> Answer:
+    async def _predict(self, scope: Any, receive: Any) -> Answered:
         return await self._ask(scope, receive, self._answer_plain)
 
-    async def _explain(self, scope: Any, receive: Any) -> Answer:
+    async def _explain(self, scope: Any, receive: Any) -> Answered:
         return await self._ask(scope, receive, self._answer_why)
 
-    async def _ask(self, scope: Any, receive: Any, answer: Callable[..., Awaitable[dict[str, Any]]]) -> Answer:
+    async def _ask(self, scope: Any, receive: Any, answer: Callable[..., Awaitable[dict[str, Any]]]) -> Answered:
         began = time.perf_counter()
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         model: Model | None = None
@@ -195,7 +184,7 @@ class App:
                 found = await answer(model, used, body, kind, query)
             passed = round((time.perf_counter() - began) * 1e3, 2)
             document = {"model": model.name, "version": version, "milliseconds": passed, **found}
-            result = Answer(200, json.dumps(document, ensure_ascii=False).encode())
+            result = Answered(200, json.dumps(document, ensure_ascii=False).encode())
         except Exception as error:
             result = _explain_failure(error)
         result.model, result.version = model.name if model else "", version
@@ -258,39 +247,41 @@ class App:
 
     # Everything else
 
-    async def _list_models(self, scope: Any, receive: Any) -> Answer:
+    async def _list_models(self, scope: Any, receive: Any) -> Answered:
         found = [cards.describe_model(one) for one in self.models.by_name.values()]
-        return Answer(200, json.dumps({"models": found}, ensure_ascii=False).encode())
+        return Answered(200, json.dumps({"models": found}, ensure_ascii=False).encode())
 
-    async def _show_model(self, name: str) -> Answer:
-        return Answer(200, json.dumps(cards.describe_model(self.models.find(name)), ensure_ascii=False).encode())
+    async def _show_model(self, name: str) -> Answered:
+        return Answered(200, json.dumps(cards.describe_model(self.models.find(name)), ensure_ascii=False).encode())
 
-    async def _describe(self, scope: Any, receive: Any) -> Answer:
+    async def _describe(self, scope: Any, receive: Any) -> Answered:
         from railcar import __version__
 
         found = [cards.describe_model(one) for one in self.models.by_name.values()]
-        return Answer(200, json.dumps(openapi.build_openapi(found, __version__), ensure_ascii=False).encode())
+        return Answered(200, json.dumps(openapi.build_openapi(found, __version__), ensure_ascii=False).encode())
 
-    async def _measure(self, scope: Any, receive: Any) -> Answer:
+    async def _measure(self, scope: Any, receive: Any) -> Answered:
         at_work = {name: one.current for name, one in self.models.by_name.items()}
         queued = {name: one.batcher.n_waiting if one else 0 for name, one in at_work.items()}
         versions = {name: one.number if one else 0 for name, one in at_work.items()}
-        return Answer(200, self.metrics.write(queued, versions).encode(), "text/plain; version=0.0.4; charset=utf-8")
+        return Answered(200, self.metrics.write(queued, versions).encode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    async def _live(self, scope: Any, receive: Any) -> Answer:
-        return Answer(200, b'{"status": "alive"}')
+    async def _live(self, scope: Any, receive: Any) -> Answered:
+        return Answered(200, b'{"status": "alive"}')
 
-    async def _ready(self, scope: Any, receive: Any) -> Answer:
+    async def _ready(self, scope: Any, receive: Any) -> Answered:
         if self.is_leaving:
-            return Answer(503, b'{"status": "leaving"}')
-        return Answer(200, b'{"status": "ready"}') if self.models.is_ready else Answer(503, b'{"status": "loading"}')
+            return Answered(503, b'{"status": "leaving"}')
+        return (
+            Answered(200, b'{"status": "ready"}') if self.models.is_ready else Answered(503, b'{"status": "loading"}')
+        )
 
-    def _send_page(self, path: str) -> Answer:
+    def _send_page(self, path: str) -> Answered:
         file = self._pages[path]
         policy = ((b"content-security-policy", _POLICY.encode()),)
-        return Answer(200, file.read_bytes(), _TYPES[file.suffix], policy)
+        return Answered(200, file.read_bytes(), _TYPES[file.suffix], policy)
 
-    async def _send(self, send: Any, answer: Answer) -> None:
+    async def _send(self, send: Any, answer: Answered) -> None:
         headers: Headers = [
             (b"content-type", answer.kind.encode()),
             (b"content-length", str(len(answer.body)).encode()),
@@ -316,7 +307,7 @@ async def _discard(receive: Any, n_most: int) -> None:
             return
 
 
-def _explain_failure(error: Exception) -> Answer:
+def _explain_failure(error: Exception) -> Answered:
     if isinstance(error, BadRequest):
         return _refuse(error.what, error.status)
     if isinstance(error, QueueFull):
@@ -337,12 +328,12 @@ def _say(error: Exception) -> str:
     return f"{what}; {hint}" if hint else what
 
 
-def _refuse(what: str, status: int) -> Answer:
+def _refuse(what: str, status: int) -> Answered:
     headers = ((b"www-authenticate", b"Bearer"),) if status == 401 else ()
-    return Answer(status, json.dumps({"error": what}, ensure_ascii=False).encode(), headers=headers)
+    return Answered(status, json.dumps({"error": what}, ensure_ascii=False).encode(), headers=headers)
 
 
-def _only(allowed: tuple[str, ...], method: str) -> Answer | None:
+def _only(allowed: tuple[str, ...], method: str) -> Answered | None:
     if method in allowed:
         return None
     answer = _refuse(f"{method[:20]} is not taken here; {', '.join(allowed)} is", 405)
@@ -366,7 +357,7 @@ def _name_route(path: str) -> str:
     return "v2" if path.startswith("/v2") else path
 
 
-def _describe_request(scope: Any, answer: Answer, seconds: float) -> dict[str, Any]:
+def _describe_request(scope: Any, answer: Answered, seconds: float) -> dict[str, Any]:
     client = scope.get("client")
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

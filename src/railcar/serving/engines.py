@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.artifact import standalone
+from railcar.artifact.samples import TOLERANCE, measure_difference
 from railcar.errors import ArtifactError, MissingExtra
 from railcar.serving.spec import BadRequest, Spec, read_spec, spell_cell
 from railcar.storage.images import decode_image, read_header
 
-TOLERANCE = 1e-3
-"""How much a probability may differ from what is stored; of a regression, of the spread of its numbers."""
 LIGHT_S = 1e-3
 """A network that answers in less is computed on one core: to wake another costs more."""
 BUCKETS = (1, 4, 8, 16, 32)
@@ -259,12 +258,9 @@ def check_samples(engine: Engine) -> float:
     inputs, expected = engine.samples()
     if not len(inputs):
         return 0.0
-    answers = engine.compute(engine.encode(inputs)).reshape(expected.shape)
-    scale = 1.0
-    if engine.spec.is_number:
-        scale = max(float(np.std(expected)), 1e-2 * float(np.abs(expected).max())) or 1.0
-    difference = float(np.abs(answers - expected).max()) / scale
-    if not difference <= TOLERANCE:
+    answers = engine.compute(engine.encode(inputs))
+    difference = measure_difference(answers, expected, is_number=engine.spec.is_number)
+    if difference > TOLERANCE:
         raise ArtifactError(
             f"its answers to its own samples differ by {difference:.4f} from what is stored",
             hint="it is damaged, or computes differently here; make it anew",

@@ -8,6 +8,7 @@ tried again when its files change.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from railcar.serving.metrics import Metrics
 from railcar.serving.spec import MAX_TEXT, BadRequest, Spec
 
 POLL_S = 1.0
+_LOG = logging.getLogger("railcar.serving")
 _MARKS = ("model.json", "artifact.json")
 _LIGHT_BYTES = 1 << 16
 Mark = tuple[tuple[str, int, int], ...]
@@ -234,7 +236,10 @@ class Models:
         while True:
             await asyncio.sleep(POLL_S)
             for one in self.by_name.values():
-                await one.refresh()
+                try:
+                    await one.refresh()
+                except Exception:  # the next look may go well; nobody else would hear of it
+                    _LOG.exception("%s could not be looked at", one.name)
 
     def close(self) -> None:
         for one in self.by_name.values():

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.artifact.artifact import Artifact
+from railcar.artifact.samples import TOLERANCE, measure_difference
 from railcar.errors import ArtifactError, DataError
 from railcar.storage.columns import to_typed
 from railcar.storage.frames import to_arrays, to_frame
@@ -60,18 +61,15 @@ class Predictor:
         """What it takes: "image", "text" or "table"."""
         return self.artifact.kind
 
-    def check_samples(self, tolerance: float = 1e-3) -> float:
+    def check_samples(self, tolerance: float = TOLERANCE) -> float:
         """The largest difference of a probability from what the artifact expects (of a regression relative to the
         spread of the numbers). Raises `ArtifactError` above `tolerance`: the model then computes something else here
         than where it was made."""
         inputs, expected = self.artifact.samples()
         if not len(inputs):
             return 0.0
-        scale = 1.0
-        if self.artifact.task == "regression":
-            # Where all answers are nearly alike, rounding is large beside their spread.
-            scale = max(float(np.std(expected)), 1e-2 * float(np.abs(expected).max())) or 1.0
-        difference = float(np.abs(self._answer(inputs) - expected).max()) / scale
+        is_number = self.artifact.task == "regression"
+        difference = measure_difference(self._answer(inputs), expected, is_number=is_number)
         if difference > tolerance:
             raise ArtifactError(
                 f"{self.artifact.path}: its answers to its own samples differ by {difference:.4f} from what is stored",

@@ -16,7 +16,7 @@ from railcar.serving.spec import BadRequest
 
 _PATH = re.compile(r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>\d{1,18}))?(?:/(?P<verb>ready|infer))?/?")
 _SMALL_BYTES = 1 << 17
-Answer = TypeVar("Answer")
+Read = TypeVar("Read")
 _LENGTH = open_inference.HEADER.lower().encode()
 
 
@@ -39,7 +39,7 @@ class Reader:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
 
-    async def read(self, read: Callable[..., Answer], body: bytes, *more: Any) -> Answer:
+    async def read(self, read: Callable[..., Read], body: bytes, *more: Any) -> Read:
         """`read(body, *more)`; raises what it raises."""
         if len(body) <= _SMALL_BYTES:
             return read(body, *more)
