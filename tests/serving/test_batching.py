@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from railcar.serving.batching import Batcher, DeadlinePassed, QueueFull
+from railcar.serving.batching import Batcher, DeadlinePassed, LightBatcher, QueueFull, ThreadBatcher
+from railcar.serving.pool import Pool
 
 
 class Slow:
     """Answers twice the input, after `seconds` for a batch; numbers below zero fail. `held` keeps it from answering."""
 
-    name, n_threads, good_batch = "slow", 2, 8
+    name, n_threads, good_batch, network = "slow", 2, 8, None
     spec: Any = None
 
     def __init__(self, seconds: float = 0.0, seconds_each: float = 0.01) -> None:
@@ -45,9 +46,19 @@ class Slow:
         return [], np.zeros((0, 1), np.float32)
 
 
-def run(engine: Slow, ask: Callable[[Batcher], Coroutine[Any, Any, Any]], **limits: int) -> Any:
+def alone(engine: Any, **limits: int) -> Batcher:
+    """A light network, and no process but this one."""
+    return LightBatcher(engine, engine.network, Pool(0), **limits)
+
+
+def run(
+    engine: Slow,
+    ask: Callable[[Batcher], Coroutine[Any, Any, Any]],
+    make: Callable[..., Batcher] = ThreadBatcher,
+    **limits: int,
+) -> Any:
     async def go() -> Any:
-        batcher = Batcher(engine, **limits)  # pyright: ignore[reportArgumentType]
+        batcher = make(engine, **limits)
         await batcher.start()
         try:
             return await ask(batcher)
@@ -75,12 +86,11 @@ def test_each_gets_its_own_answer_and_what_waits_is_computed_together():
 
 def test_a_lone_question_to_a_light_network_wakes_no_thread():
     engine = Slow(seconds_each=1e-4)
-    engine.n_threads = 1  # type: ignore[misc]
 
     async def ask(batcher: Batcher) -> Any:
         return [float((await batcher.ask(one(value), 5))[0, 0]) for value in range(5)]
 
-    assert run(engine, ask) == [0.0, 2.0, 4.0, 6.0, 8.0]
+    assert run(engine, ask, alone) == [0.0, 2.0, 4.0, 6.0, 8.0]
     assert engine.threads == {"MainThread"}
 
 
@@ -136,6 +146,33 @@ def test_a_question_that_fails_fails_alone():
     found = run(engine, ask)
     assert isinstance(found[2], ValueError)
     assert [float(answer[0, 0]) for answer in found if not isinstance(answer, Exception)] == [2.0, 4.0, 6.0, 8.0]
+
+
+def test_without_processes_the_loop_computes_all_and_large_questions_in_parts():
+    engine = Slow(seconds_each=1e-4)
+
+    async def ask(batcher: Batcher) -> Any:
+        asked = [batcher.ask(one(value), 5) for value in range(50)]
+        large = np.arange(100, dtype=np.float32).reshape(100, 1)
+        *small, found = await asyncio.gather(*asked, batcher.ask(large, 5))
+        np.testing.assert_array_equal(found, large * 2)
+        return [float(answer[0, 0]) for answer in small]
+
+    assert run(engine, ask, alone) == [2.0 * value for value in range(50)]
+    assert engine.threads == {"MainThread"} and max(engine.batches) <= 8
+    assert sum(engine.batches) == 150
+
+
+def test_a_large_question_with_a_fault_fails_as_one_and_nothing_of_it_stays_behind():
+    engine = Slow(seconds_each=1e-4)
+
+    async def ask(batcher: Batcher) -> Any:
+        with pytest.raises(ValueError, match="below zero"):
+            await batcher.ask(np.full((40, 1), -1, np.float32), 5)
+        found = float((await batcher.ask(one(3), 5))[0, 0])
+        return found, batcher.n_waiting
+
+    assert run(engine, ask, alone) == (6.0, 0)
 
 
 def test_closing_tells_whoever_still_waits():

@@ -3,8 +3,9 @@
 Nothing is held back to fill a batch: what has come while the last one was computed is the next one, so that a batch is
 as large as the load asks for, and a single question waits for nobody.
 
-Threads compute. Where the network is light, the event loop computes, too: a single question at once, as to wake a
-thread would cost more, and a part of what waits whenever the threads have enough to do: no core should be idle then.
+A heavy network is computed by a thread, which uses all cores. A light one is computed by processes (`pool.py`), as
+threads would wait for Python's lock most of the time, and by the event loop: a lone question at once, as to wake
+anybody would cost more, and what waits whenever the processes have enough to do: no core should be idle then.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ import os
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.serving.engines import LIGHT_S, Engine, count_cores
+from railcar.serving.engines import Engine
+from railcar.serving.networks import LIGHT_S, Network
+from railcar.serving.pool import Pool
+from railcar.serving.spec import BadRequest
 
 _SWEEP_S = 0.05
-_MOST_WORKERS = 4
 _NICE = 5
-# With more, the threads wait for all that came together to be read.
+# With more, whoever computes waits for all that came together to be read.
 _MOST_CHUNK = 16
 # More questions than can be answered in that time are refused, whatever `max_waiting` says.
 MOST_WAIT_S = 2.0
@@ -61,10 +66,10 @@ class _Item:
         self.deadline = deadline
 
 
-class Batcher:
+class Batcher(ABC):
     """`max_batch` inputs are computed together at most, `max_waiting` may wait. `watch` is told of each batch: how many
     inputs, and seconds. To be made and used within a running event loop; `start` before the first question, `close`
-    ends its threads."""
+    at the end. `build_batcher` makes the one that suits an engine."""
 
     def __init__(
         self,
@@ -77,82 +82,54 @@ class Batcher:
         self._engine, self._watch = engine, watch
         self._max_batch = max_batch
         self._max_waiting = min(max_waiting, max(int(MOST_WAIT_S / engine.seconds_each), max_batch))
+        # So many inputs are worth computing before the others that came with them are read.
+        self._chunk = min(engine.good_batch, _MOST_CHUNK, max_batch)
         self._loop = asyncio.get_running_loop()
-        # The queue is the threads' as well: under the lock.
-        self._lock = threading.Lock()
         self._waiting: deque[_Item] = deque()
         self.n_waiting = 0
+        self._is_scheduled = False
         self._open: set[_Item] = set()
-        # So many inputs are worth waking a thread for before the others that came with them are read.
-        self._chunk = min(engine.good_batch, _MOST_CHUNK, max_batch)
-        self._is_light = engine.seconds_each < LIGHT_S and engine.n_threads == 1
-        n_workers = max(1, min(count_cores() - 1, _MOST_WORKERS)) if self._is_light else 1
-        self._n_idle, self._is_scheduled = n_workers, False
-        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"model-{number}", daemon=True) for number in range(n_workers)
-        ]
-        self._n_cold, self._warmed = n_workers, self._loop.create_future()
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
     async def start(self) -> None:
-        """Every thread makes what it needs for each size of batch; returns when all have."""
-        for thread in self._threads:
-            thread.start()
-        await self._warmed
-        if self._is_light:
-            self._engine.warm()  # what the event loop's own thread needs
-
-    def _count_warm(self) -> None:
-        self._n_cold -= 1
-        if not self._n_cold and not self._warmed.done():
-            self._warmed.set_result(None)
+        """Make what is needed for each size of batch."""
+        self._engine.warm()
 
     async def ask(self, encoded: NDArray[Any], timeout_s: float) -> NDArray[np.float32]:
         """Answers [n, n_outputs] to encoded inputs [n, ...]. Raises `QueueFull` at once, `DeadlinePassed`, and what the
         engine raises for these inputs."""
-        n = len(encoded)
-        if self.n_waiting and self.n_waiting + n > self._max_waiting:
-            raise QueueFull(max(self.n_waiting * self._engine.seconds_each, 0.1))
-        item = _Item(encoded, self._loop.create_future(), self._loop.time() + timeout_s)
-        self._open.add(item)
-        with self._lock:
-            self._waiting.append(item)
-            self.n_waiting += n
-            is_enough = self._n_idle > 0 and self.n_waiting >= self._chunk
-            if is_enough:
-                self._n_idle -= 1
-        if is_enough:
-            self._wake.put(True)
-        elif not self._is_scheduled:
-            # At the end of this turn of the loop: questions that came together are then computed together.
-            self._is_scheduled = True
-            self._loop.call_soon(self._end_turn)
+        self._check_place(len(encoded))
+        item = self._put(encoded, timeout_s)
         try:
             return await item.future
         finally:
             self._open.discard(item)
 
-    def _end_turn(self) -> None:
-        self._is_scheduled = False
-        with self._lock:
-            is_single = len(self._waiting) == 1 and self._n_idle == len(self._threads)
-            is_small = bool(self._waiting) and len(self._waiting[0].encoded) <= self._chunk
-            is_here = self._is_light and is_small and (is_single or not self._n_idle)
-            batch = self._take(self._chunk) if is_here else []
-            n_woken = 0 if is_here else min(self._n_idle, -(-self.n_waiting // self._chunk))
-            self._n_idle -= n_woken
-            is_more = bool(self._waiting) and self._is_light
-        for _ in range(n_woken):
-            self._wake.put(True)
-        if batch:
-            self._settle(batch, *self._compute(batch))
-        if is_more:
+    def _check_place(self, n: int) -> None:
+        if self.n_waiting and self.n_waiting + n > self._max_waiting:
+            raise QueueFull(max(self.n_waiting * self._engine.seconds_each, 0.1))
+
+    def _put(self, encoded: NDArray[Any], timeout_s: float) -> _Item:
+        item = _Item(encoded, self._loop.create_future(), self._loop.time() + timeout_s)
+        self._open.add(item)
+        self._append(item)
+        return item
+
+    @abstractmethod
+    def _append(self, item: _Item) -> None:
+        """Into the queue; `_schedule` where it may wait for those that come together with it."""
+
+    def _schedule(self) -> None:
+        """Look at the queue at the end of this turn of the loop."""
+        if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._end_turn)
 
+    def _end_turn(self) -> None:
+        self._is_scheduled = False
+
     def _take(self, n_most: int) -> list[_Item]:
-        """The first that wait, `n_most` inputs at most unless the very first has more. Under the lock."""
+        """The first that wait, `n_most` inputs at most unless the very first has more."""
         batch, n = [], 0
         while self._waiting and (not batch or n + len(self._waiting[0].encoded) <= n_most):
             item = self._waiting.popleft()
@@ -162,37 +139,14 @@ class Batcher:
                 n += len(item.encoded)
         return batch
 
-    def _work(self) -> None:
-        if not self._is_light:
-            yield_cores()
-        self._engine.warm()
-        self._loop.call_soon_threadsafe(self._count_warm)
-        while self._wake.get():
-            while True:
-                with self._lock:
-                    # Of what a light network is asked, the loop takes its share.
-                    share = max(self.n_waiting // 2, self._chunk) if self._is_light else self._max_batch
-                    batch = self._take(min(share, self._max_batch))
-                    if not batch:
-                        self._n_idle += 1
-                        break
-                found, seconds = self._compute(batch)
-                try:
-                    self._loop.call_soon_threadsafe(self._settle, batch, found, seconds)
-                except RuntimeError:  # the loop has ended: nobody waits any more
-                    return
-
     def _compute(self, batch: list[_Item]) -> tuple[list[Any], float]:
         """An answer, or an exception, for each item. One that fails fails alone."""
         began = time.perf_counter()
         try:
             if len(batch) == 1:
                 return [self._engine.compute(batch[0].encoded)], time.perf_counter() - began
-            answers = self._engine.compute(np.concatenate([item.encoded for item in batch]))
-            if len(answers) == len(batch):
-                return [answers[at : at + 1] for at in range(len(batch))], time.perf_counter() - began
-            ends = np.cumsum([len(item.encoded) for item in batch])[:-1]
-            return np.split(answers, ends), time.perf_counter() - began
+            answers = self._engine.compute(_join(batch))
+            return _split(answers, batch), time.perf_counter() - began
         except Exception as error:  # whatever an engine may raise is the answer to whoever asked
             if len(batch) == 1:
                 return [error], time.perf_counter() - began
@@ -216,10 +170,146 @@ class Batcher:
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
     def close(self) -> None:
-        """End the threads when what they compute is done; whoever still waits is told so."""
+        """Whoever still waits is told that there is no answer."""
         self._sweeper.cancel()
-        for _ in self._threads:
-            self._wake.put(False)
         for item in self._open:
             if not item.future.done():
                 item.future.set_exception(DeadlinePassed())
+
+
+def _join(batch: list[_Item]) -> NDArray[Any]:
+    return batch[0].encoded if len(batch) == 1 else np.concatenate([item.encoded for item in batch])
+
+
+def _split(answers: NDArray[np.float32], batch: list[_Item]) -> list[NDArray[np.float32]]:
+    if len(answers) == len(batch):
+        return [answers[at : at + 1] for at in range(len(batch))]
+    return np.split(answers, np.cumsum([len(item.encoded) for item in batch])[:-1])
+
+
+class ThreadBatcher(Batcher):
+    """A thread computes, and takes the next from the queue by itself."""
+
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        super().__init__(engine, **options)
+        self._lock = threading.Lock()  # the queue is the thread's as well
+        self._is_idle = True
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._warmed = self._loop.create_future()
+
+    async def start(self) -> None:
+        self._thread.start()
+        await self._warmed
+
+    def _append(self, item: _Item) -> None:
+        with self._lock:
+            self._waiting.append(item)
+            self.n_waiting += len(item.encoded)
+            is_enough = self._is_idle and self.n_waiting >= self._chunk
+            if is_enough:
+                self._is_idle = False
+        if is_enough:
+            self._wake.put(True)
+        else:
+            self._schedule()
+
+    def _end_turn(self) -> None:
+        super()._end_turn()
+        with self._lock:
+            is_for_thread = self._is_idle and bool(self._waiting)
+            if is_for_thread:
+                self._is_idle = False
+        if is_for_thread:
+            self._wake.put(True)
+
+    def _work(self) -> None:
+        yield_cores()
+        try:
+            self._engine.warm()
+        except Exception as error:
+            self._loop.call_soon_threadsafe(self._warmed.set_exception, error)
+            return
+        self._loop.call_soon_threadsafe(self._warmed.set_result, None)
+        while self._wake.get():
+            while True:
+                with self._lock:
+                    batch = self._take(self._max_batch)
+                    if not batch:
+                        self._is_idle = True
+                        break
+                found, seconds = self._compute(batch)
+                try:
+                    self._loop.call_soon_threadsafe(self._settle, batch, found, seconds)
+                except RuntimeError:  # the loop has ended: nobody waits any more
+                    return
+
+    def close(self) -> None:
+        """The thread ends when what it computes is done."""
+        self._wake.put(False)
+        super().close()
+
+
+class LightBatcher(Batcher):
+    """The processes of `pool` compute, and the event loop."""
+
+    def __init__(self, engine: Engine, network: Network, pool: Pool, **options: Any) -> None:
+        super().__init__(engine, **options)
+        self._pool = pool
+        self._key = pool.add(network)
+
+    async def ask(self, encoded: NDArray[Any], timeout_s: float) -> NDArray[np.float32]:
+        if len(encoded) <= self._chunk:
+            return await super().ask(encoded, timeout_s)
+        self._check_place(len(encoded))
+        parts = [self._put(encoded[at : at + self._chunk], timeout_s) for at in range(0, len(encoded), self._chunk)]
+        try:
+            return np.concatenate([await part.future for part in parts])
+        finally:
+            for part in parts:
+                part.future.cancel()  # nothing to one that is done
+                self._open.discard(part)
+
+    def _append(self, item: _Item) -> None:
+        self._waiting.append(item)
+        self.n_waiting += len(item.encoded)
+        if self.n_waiting < self._chunk or not self._hand_out():
+            self._schedule()
+
+    def _hand_out(self) -> bool:
+        """Whether a process was given a part of what waits."""
+        process = self._pool.find(self._key, is_much=self.n_waiting >= self._chunk)
+        batch = self._take(self._chunk) if process is not None else []
+        if process is None or not batch:
+            return False
+        process.ask(self._key, _join(batch), partial(self._take_answers, batch))
+        return True
+
+    def _end_turn(self) -> None:
+        super()._end_turn()
+        while len(self._waiting) > 1 and self._hand_out():
+            pass
+        batch = self._take(self._chunk)
+        if batch:
+            self._settle(batch, *self._compute(batch))
+        if self._waiting:
+            self._schedule()
+
+    def _take_answers(self, batch: list[_Item], answers: NDArray[np.float32] | Exception, seconds: float) -> None:
+        if isinstance(answers, BadRequest):
+            self._settle(batch, [answers] * len(batch), seconds)
+        elif isinstance(answers, Exception):
+            self._settle(batch, *self._compute(batch))  # one of them failed: here it fails alone
+        else:
+            self._settle(batch, _split(answers, batch), seconds)
+
+    def close(self) -> None:
+        self._pool.remove(self._key)
+        super().close()
+
+
+def build_batcher(engine: Engine, pool: Pool, **options: Any) -> Batcher:
+    network = engine.network
+    if network is not None and engine.seconds_each < LIGHT_S and engine.n_threads == 1:
+        return LightBatcher(engine, network, pool, **options)
+    return ThreadBatcher(engine, **options)

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.errors import RailcarError
-from railcar.serving.batching import Batcher, QueueFull, yield_cores
-from railcar.serving.engines import Engine, check_samples, count_cores
+from railcar.serving.batching import Batcher, QueueFull, build_batcher, yield_cores
+from railcar.serving.engines import Engine, check_samples
 from railcar.serving.metrics import Metrics
+from railcar.serving.networks import count_cores
+from railcar.serving.pool import Pool
 from railcar.serving.spec import MAX_TEXT, BadRequest, Spec
 
 POLL_S = 1.0
@@ -78,12 +80,19 @@ class Model:
     """A served model. `current` answers; None until the first version is ready, or when all have gone."""
 
     def __init__(
-        self, source: Source, metrics: Metrics, *, say: Callable[[str], None], max_batch: int, max_waiting: int
+        self,
+        source: Source,
+        metrics: Metrics,
+        pool: Pool,
+        *,
+        say: Callable[[str], None],
+        max_batch: int,
+        max_waiting: int,
     ) -> None:
         self.name, self.source = source.name, source
         self.current: Version | None = None
         self.faults: dict[int, tuple[Mark, str]] = {}
-        self._metrics, self._say = metrics, say
+        self._metrics, self._pool, self._say = metrics, pool, say
         self._limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         self._leaving: set[Version] = set()
         self._n_prepared = 0
@@ -121,7 +130,8 @@ class Model:
         began = time.perf_counter()
         try:
             engine = await asyncio.to_thread(self._load, path)
-            batcher = Batcher(engine, watch=self._metrics.watch_batches(self.name), **self._limits)
+            watch = self._metrics.watch_batches(self.name)
+            batcher = build_batcher(engine, self._pool, watch=watch, **self._limits)
             await batcher.start()
         except (RailcarError, OSError, ValueError, KeyError) as error:
             what = getattr(error, "what", str(error))
@@ -160,6 +170,8 @@ class Model:
     def _load(self, path: Path) -> Engine:
         engine = self.source.load(path)
         check_samples(engine)
+        if engine.network is not None:
+            engine.network.forget()  # this thread has done its part
         return engine
 
     def _take_over(self, version: Version, seconds: float) -> None:

@@ -111,7 +111,7 @@ def _choose(engines: dict[str, SmallEngine], reasons: list[str]) -> tuple[str, s
     found = dict.fromkeys(engines, float("inf"))
     for _ in range(_N_ROUNDS):  # in turns: what else the machine does hits both
         for name, one in engines.items():
-            found[name] = min(found[name], one.time_batch(1))
+            found[name] = min(found[name], one.network.time_batch(1))
     best = min(found, key=lambda name: found[name] * (1.0 if name == "litert" else _WORTH_IT))
     told = ", ".join(f"{name} {seconds * 1e3:.2g} ms" for name, seconds in found.items())
     return best, f"an answer takes: {told}"

@@ -106,6 +106,7 @@ async def _serve(
     from railcar.serving.http import bind, build_server
     from railcar.serving.metrics import Metrics
     from railcar.serving.models import Model, Models
+    from railcar.serving.pool import Pool
 
     try:
         listener = bind(host, port)
@@ -115,7 +116,8 @@ async def _serve(
             hint="choose another with --port; --port 0 takes one that is free",
         ) from error
     metrics = Metrics()
-    models = Models([Model(one, metrics, say=say, **limits) for one in sources])
+    pool = Pool()
+    models = Models([Model(one, metrics, pool, say=say, **limits) for one in sources])
     try:
         for one in models.by_name.values():
             await one.refresh()
@@ -141,6 +143,7 @@ async def _serve(
             watcher.cancel()
     finally:
         models.close()
+        pool.close()
         listener.close()
 
 
