@@ -1,7 +1,7 @@
 """The processes that compute light networks beside the event loop (`worker.py`): begun, given networks and questions,
 and begun anew when one ends.
 
-To be used in the event loop's thread. A process has two places, so that it goes on with the next questions while the
+To be used in the event loop's thread. A process has three places, so that it goes on with the next questions while the
 answers to the last are sent.
 """
 
@@ -27,7 +27,7 @@ from railcar.serving.networks import Network, count_cores
 from railcar.serving.spec import BadRequest
 
 MOST_PROCESSES = 4
-_PLACES = 2
+_PLACES = 3
 _AGAIN_S = 1.0
 # A process that ends sooner than that, so many times in a row, is not begun again.
 _SHORT_S, _MOST_SHORT = 30.0, 3
