@@ -3,7 +3,8 @@
     python benchmarks/seeds.py RECIPE_OR_DATA [--data FOLDER] [--seeds 5] [--set KEY=VALUE]... [--time 5m]
     python benchmarks/seeds.py FOLDER --time 5m --autokeras 300
 
-Each seed is a process of its own, one after the other, with a cache that all share. With `--autokeras` the same is done
+Each seed is a process of its own, one after the other, with a cache that all share. A long series that was cut off goes
+on with `--kept FILE`, where each result is written as it comes, as a line of JSON; seeds that are there are left out. With `--autokeras` the same is done
 by AutoKeras, for so many seconds a seed: FOLDER has train/ and test/ with a folder of images for each class.
 """
 
@@ -36,6 +37,20 @@ def train(options: argparse.Namespace, seed: int, scratch: Path) -> dict[str, fl
     return {"accuracy": accuracy, "training_s": found["seconds_training"], "process_s": found["process_s"]}
 
 
+def train_all(options: argparse.Namespace) -> list[dict[str, float]]:
+    """A result for each seed, in order."""
+    found: dict[int, dict[str, float]] = {}
+    if options.kept and options.kept.is_file():
+        found = {row.pop("seed"): row for row in map(json.loads, options.kept.read_text().splitlines())}
+    with tempfile.TemporaryDirectory(dir=options.scratch) as name:
+        for seed in [one for one in range(options.seeds) if one not in found]:
+            found[seed] = train(options, seed, Path(name))
+            if options.kept:
+                with options.kept.open("a") as file:
+                    print(json.dumps({"seed": seed, **found[seed]}), file=file)
+    return [found[seed] for seed in range(options.seeds)]
+
+
 def train_autokeras(options: argparse.Namespace, seed: int) -> dict[str, float]:
     python, program = find_python("autokeras", options.env_dir), Path(__file__).parent / "peers" / "autokeras_search.py"
     sides = [str(Path(options.what) / side) for side in ("train", "test")]
@@ -62,13 +77,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32, help="height and width of the images, for AutoKeras")
     parser.add_argument("--env-dir", type=Path, default=DEFAULT_DIR)
     parser.add_argument("--scratch", type=Path, help="where the cache and the runs lie meanwhile")
+    parser.add_argument("--kept", type=Path, metavar="FILE", help="results as they come, to go on from")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    seeds = range(options.seeds)
-    with tempfile.TemporaryDirectory(dir=options.scratch) as name:
-        results = {"railcar": summarize([train(options, seed, Path(name)) for seed in seeds])}
+    results = {"railcar": summarize(train_all(options))}
     if options.autokeras:
-        results["autokeras"] = summarize([train_autokeras(options, seed) for seed in seeds])
+        results["autokeras"] = summarize([train_autokeras(options, seed) for seed in range(options.seeds)])
     if options.json:
         json.dump({"machine": describe_machine(), "what": options.what, **results}, sys.stdout)
         return

@@ -120,18 +120,22 @@ def test_transfer_learning_is_measured_on_few_images(project: Path, tmp_path: Pa
     assert all(0 <= one["mean"] <= 1 for one in results["few images"].values())
 
 
-def test_a_network_is_measured_over_seeds(project: Path) -> None:
+def test_a_network_is_measured_over_seeds_and_a_series_goes_on(project: Path, tmp_path: Path) -> None:
     program = str(project / "benchmarks" / "seeds.py")
     quick = ("--seeds", "2", "--set", "training.steps=30", "--set", "training.optimizer.warmup_steps=3", "--json")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, program, "penguins", *quick]
+    kept = tmp_path / "kept.jsonl"
+    first = {"seed": 0, "accuracy": 0.5, "training_s": 1.0, "process_s": 2.0}
+    kept.write_text(json.dumps(first) + "\n")
+    command = [sys.executable, program, "penguins", *quick, "--kept", str(kept)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["railcar"]
-    assert len(found["accuracies"]) == 2
+    assert len(found["accuracies"]) == 2 and found["accuracies"][0] == 0.5 < found["accuracies"][1]
     assert found["mean"] == pytest.approx(sum(found["accuracies"]) / 2)
     assert found["process_s"] > found["training_s"] > 0
+    assert [json.loads(line)["seed"] for line in kept.read_text().splitlines()] == [0, 1]
 
 
 def test_accuracies_are_measured_over_folds_that_share_no_row(project: Path, tmp_path: Path) -> None:

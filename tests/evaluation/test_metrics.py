@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from railcar.evaluation.metrics import confusion_matrix, describe, log_loss, per_class, softmax, wilson_interval
+from railcar.evaluation.describe import describe
+from railcar.evaluation.metrics import confusion_matrix, log_loss, per_class, softmax, wilson_interval
 
 
 def test_a_confusion_matrix_counts_rows_of_truth_and_columns_of_answers():

@@ -159,7 +159,7 @@ def test_without_processes_the_loop_computes_all_and_large_questions_in_parts():
         return [float(answer[0, 0]) for answer in small]
 
     assert run(engine, ask, alone) == [2.0 * value for value in range(50)]
-    assert engine.threads == {"MainThread"} and max(engine.batches) <= 8
+    assert engine.threads == {"MainThread"} and max(engine.batches) == 12
     assert sum(engine.batches) == 150
 
 

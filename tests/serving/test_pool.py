@@ -16,7 +16,7 @@ import pytest
 from onnx import helper
 
 from railcar.serving import pool as pools
-from railcar.serving.batching import Batcher, LightBatcher, ThreadBatcher, build_batcher
+from railcar.serving.batching import Batcher, DeadlinePassed, LightBatcher, ThreadBatcher, build_batcher
 from railcar.serving.networks import Network
 from railcar.serving.pool import Pool, Process
 from railcar.serving.spec import BadRequest
@@ -107,9 +107,10 @@ def test_one_that_is_busy_is_only_given_more_where_much_waits():
         process = await start(pool, key)
         first = ask(process, key, [[1, 2, 3]])
         assert pool.find(key, is_much=False) is None and pool.find(key, is_much=True) is process
-        more = [ask(process, key, [[value, 0, 0]]) for value in (4, 5)]
-        assert pool.find(key, is_much=True) is None
-        assert [(await one)[0].tolist()[0][0] for one in (first, *more)] == [2, 8, 10]
+        assert not pool.is_idle() and not pool.is_full(key)
+        more = [ask(process, key, [[4, 0, 0]])]
+        assert pool.find(key, is_much=True) is None and pool.is_full(key)
+        assert [(await one)[0].tolist()[0][0] for one in (first, *more)] == [2, 8]
         assert pool.find(key, is_much=False) is process
 
     run(go)
@@ -171,8 +172,8 @@ def test_one_that_ends_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPat
     begun = []
 
     class Ends(Process):
-        def __init__(self, has_ended: Callable[[Process], None]) -> None:
-            super().__init__(has_ended)
+        def __init__(self, *told: Callable[..., None]) -> None:
+            super().__init__(*told)
             begun.append(self)
             self.child.kill()
 
@@ -257,3 +258,25 @@ def test_heavy_networks_are_for_a_thread_and_begin_no_process():
         batcher.close()
 
     run(go)
+
+
+def test_what_waits_for_a_process_that_does_not_answer_is_computed_here():
+    engine: Any = Light()
+
+    async def go(pool: Pool) -> Any:
+        batcher = build_batcher(engine, pool)
+        process = await wait_for(lambda: next((one for one in pool._processes if one.ready), None))
+        os.kill(process.child.pid, signal.SIGSTOP)
+        try:
+            lost = [asyncio.create_task(batcher.ask(np.full((1, 3), at, np.float32), 0.5)) for at in range(2)]
+            await asyncio.sleep(0)
+            found = await asyncio.gather(*(batcher.ask(np.full((1, 3), at, np.float32), 5) for at in range(3)))
+            told = await asyncio.gather(*lost, return_exceptions=True)
+        finally:
+            batcher.close()
+            os.kill(process.child.pid, signal.SIGCONT)
+        return found, told
+
+    found, told = run(go)
+    assert [one[0, 0] for one in found] == [0, 2, 4]
+    assert all(isinstance(one, DeadlinePassed) for one in told)

@@ -55,22 +55,6 @@ def log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArr
     return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(labels)), labels]
 
 
-def describe(logits: NDArray[np.floating], labels: NDArray[np.integer], class_names: Sequence[str]) -> dict[str, Any]:
-    """What evaluation.json says of one split. `logits` [n, k], `labels` [n]."""
-    predicted = logits.argmax(axis=-1)
-    n_right = int((predicted == labels).sum())
-    confusion = confusion_matrix(labels, predicted, len(class_names))
-    return {
-        "n": len(labels),
-        "n_right": n_right,
-        "accuracy": n_right / len(labels),
-        "accuracy_95": list(wilson_interval(n_right, len(labels))),
-        "loss": float(log_loss(logits, labels).mean()),
-        "per_class": per_class(confusion, class_names),
-        "confusion": confusion.tolist(),
-    }
-
-
 def in_unit(
     outputs: NDArray[np.floating], labels: NDArray[np.floating], target: tuple[float, float] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -81,19 +65,15 @@ def in_unit(
     return unscaled[0].astype(np.float32), unscaled[1].astype(np.float32)
 
 
-def describe_regression(
-    predicted: NDArray[np.floating], targets: NDArray[np.floating], *, scale: float
-) -> dict[str, Any]:
-    """What evaluation.json says of one split of a regression: mean absolute error, root of the mean squared error, R2,
-    the share of the targets' variance that is explained, and the loss, the mean squared error in units of `scale`.
-    Both [n], in the targets' unit."""
-    errors = predicted.astype(np.float64) - targets
-    squared = float((errors**2).mean())
-    variance = float(np.var(targets.astype(np.float64)))
-    return {
-        "n": len(targets),
-        "mae": float(np.abs(errors).mean()),
-        "rmse": math.sqrt(squared),
-        "r2": 1.0 - squared / variance if variance else 0.0,
-        "loss": squared / scale**2,
-    }
+def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
+    """The mean of the recalls of the classes that are there."""
+    n_true = confusion.sum(axis=1)
+    there = n_true > 0
+    return float((np.diag(confusion)[there] / n_true[there]).mean())
+
+
+def top_k_accuracy(scores: NDArray[np.floating], labels: NDArray[np.integer], k: int) -> float:
+    """The share whose class is among the `k` with the highest scores [n, n_classes]; of equal ones the later counts as
+    the higher, as in scikit-learn."""
+    best = np.argsort(scores, axis=-1, kind="stable")[:, ::-1][:, :k]
+    return float((best == labels[:, None]).any(axis=-1).mean())

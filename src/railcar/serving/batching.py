@@ -5,7 +5,7 @@ as large as the load asks for, and a single question waits for nobody.
 
 A heavy network is computed by a thread, which uses all cores. A light one is computed by processes (`pool.py`), as
 threads would wait for Python's lock most of the time, and by the event loop: a lone question at once, as to wake
-anybody would cost more, and what waits whenever the processes have enough to do: no core should be idle then.
+anybody would cost more, and what waits when all processes have enough to do: no core should be idle then.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from railcar.serving.spec import BadRequest
 
 _SWEEP_S = 0.05
 _NICE = 5
-# With more, whoever computes waits for all that came together to be read.
-_MOST_CHUNK = 16
+# Of a light network so many are computed together: with more, whoever computes waits for all that came together to be
+# read; with less, the weights come from memory too often.
+_CHUNK = 12
 # More questions than can be answered in that time are refused, whatever `max_waiting` says.
 MOST_WAIT_S = 2.0
 
@@ -83,7 +84,7 @@ class Batcher(ABC):
         self._max_batch = max_batch
         self._max_waiting = min(max_waiting, max(int(MOST_WAIT_S / engine.seconds_each), max_batch))
         # So many inputs are worth computing before the others that came with them are read.
-        self._chunk = min(engine.good_batch, _MOST_CHUNK, max_batch)
+        self._chunk = min(engine.good_batch, max_batch)
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Item] = deque()
         self.n_waiting = 0
@@ -256,7 +257,8 @@ class LightBatcher(Batcher):
     def __init__(self, engine: Engine, network: Network, pool: Pool, **options: Any) -> None:
         super().__init__(engine, **options)
         self._pool = pool
-        self._key = pool.add(network)
+        self._chunk = min(_CHUNK, self._max_batch)
+        self._key = pool.add(network, self._end_turn)
 
     async def ask(self, encoded: NDArray[Any], timeout_s: float) -> NDArray[np.float32]:
         if len(encoded) <= self._chunk:
@@ -278,7 +280,7 @@ class LightBatcher(Batcher):
 
     def _hand_out(self) -> bool:
         """Whether a process was given a part of what waits."""
-        process = self._pool.find(self._key, is_much=self.n_waiting >= self._chunk // 2)
+        process = self._pool.find(self._key, is_much=self.n_waiting >= self._chunk)
         batch = self._take(self._chunk) if process is not None else []
         if process is None or not batch:
             return False
@@ -287,13 +289,23 @@ class LightBatcher(Batcher):
 
     def _end_turn(self) -> None:
         super()._end_turn()
-        while len(self._waiting) > 1 and self._hand_out():
+        is_lone = len(self._waiting) == 1 and self._pool.is_idle()
+        while self._waiting and not is_lone and self._hand_out():
             pass
-        batch = self._take(self._chunk)
-        if batch:
+        # What is left and is less than a batch waits for a process that will soon be free.
+        if is_lone or self._pool.is_full(self._key):
+            self._compute_here()
+
+    def _compute_here(self) -> None:
+        if batch := self._take(self._chunk):
             self._settle(batch, *self._compute(batch))
         if self._waiting:
             self._schedule()
+
+    def _sweep(self) -> None:
+        super()._sweep()
+        if self._waiting:
+            self._compute_here()  # the process that they wait for takes too long
 
     def _take_answers(self, batch: list[_Item], answers: NDArray[np.float32] | Exception, seconds: float) -> None:
         if isinstance(answers, BadRequest):

@@ -62,7 +62,7 @@ class SmallEngine:
             self.spec = read_spec(about)
             self.path = folder / _plain_name(about["file"])
             content = self.path.read_bytes()  # what is written over it later must not reach the network
-            is_single = bool(about["batch"])
+            self.is_single = bool(about["batch"])  # one input at a time
             self._lookup = standalone.index_vocabularies(about)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
@@ -77,7 +77,7 @@ class SmallEngine:
             "table": standalone.encode_rows,
         }[self.spec.kind]
         self.network = self._open(content)
-        self.seconds_each = self.network.time_itself(n_threads, is_single=is_single)
+        self.seconds_each = self.network.time_itself(n_threads, is_single=self.is_single)
         self.n_threads, self.good_batch = self.network.n_threads, self.network.good_batch
 
     def _open(self, content: bytes) -> Network:

@@ -17,7 +17,7 @@ LIGHT_S = 1e-3
 """A network that answers in less is computed on one core: to wake another costs more."""
 BUCKETS = (1, 4, 8, 16, 32)
 # A larger batch is kept where it answers that many times as much: each holds the network's memory once more.
-_WORTH_IT = 1.15
+_WORTH_IT = 1.05
 Run = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
@@ -60,7 +60,9 @@ class Network:
         buckets = {1: seconds} if is_single else self._time_buckets(seconds)
         best = min(seconds / size for size, seconds in buckets.items())
         self.good_batch = min(one for one, seconds in buckets.items() if seconds / one <= best * _WORTH_IT)
-        self.plan = _plan_batches(buckets)
+        # ONNX Runtime takes any size as it is.
+        is_any = self.runtime == "onnx" and not is_single
+        self.plan = list(range(BUCKETS[-1] + 1)) if is_any else _plan_batches(buckets)
         return seconds
 
     def _time_buckets(self, seconds_each: float) -> dict[int, float]:
@@ -89,7 +91,7 @@ class Network:
 
     def warm(self) -> None:
         """Make what the calling thread needs, for each size of batch, so that no question waits for it."""
-        for size in sorted({*self.plan} - {0}):
+        for size in sorted({*self.plan} & {*BUCKETS}):
             self._runs.get()(self._build_zeros(size))
 
     def forget(self) -> None:

@@ -1,7 +1,7 @@
 """The processes that compute light networks beside the event loop (`worker.py`): begun, given networks and questions,
 and begun anew when one ends.
 
-To be used in the event loop's thread. A process has three places, so that it goes on with the next questions while the
+To be used in the event loop's thread. A process has two places, so that it goes on with the next questions while the
 answers to the last are sent.
 """
 
@@ -27,7 +27,7 @@ from railcar.serving.networks import Network, count_cores
 from railcar.serving.spec import BadRequest
 
 MOST_PROCESSES = 4
-_PLACES = 3
+_PLACES = 2
 _AGAIN_S = 1.0
 # A process that ends sooner than that, so many times in a row, is not begun again.
 _SHORT_S, _MOST_SHORT = 30.0, 3
@@ -39,11 +39,11 @@ Done = Callable[[NDArray[np.float32] | Exception, float], None]
 class Process(asyncio.Protocol):
     """One of them, seen from the server. `ready` are the keys of the networks that it holds."""
 
-    def __init__(self, has_ended: Callable[[Process], None]) -> None:
+    def __init__(self, is_free: Callable[[], None], has_ended: Callable[[Process], None]) -> None:
         self.ready: set[int] = set()
         self.asked: deque[Done] = deque()
         self.began = time.monotonic()
-        self._has_ended = has_ended
+        self._is_free, self._has_ended = is_free, has_ended
         self._received = bytearray()
         self._transport: Any = None
         here, there = socket.socketpair()
@@ -86,6 +86,7 @@ class Process(asyncio.Protocol):
             self.asked.popleft()(RuntimeError(content.decode(errors="replace")), 0.0)
         else:
             _LOG.warning("a process does not hold a network: %s", content.decode(errors="replace"))
+        self._is_free()
 
     def connection_lost(self, exc: Exception | None) -> None:
         while self.asked:
@@ -107,15 +108,16 @@ class Pool:
         self.n = min(count_cores() - 1, MOST_PROCESSES) if n is None else n
         self._processes: list[Process] = []
         self._networks: dict[int, Network] = {}
+        self._wanting: dict[int, Callable[[], None]] = {}
         self._keys = itertools.count()
         self._n_short = 0
         self._is_begun = self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, network: Network) -> int:
-        """The key of a network, for `find`."""
+    def add(self, network: Network, is_free: Callable[[], None] = lambda: None) -> int:
+        """The key of a network, for `find`; `is_free` is called when a process may have a place again."""
         key = next(self._keys)
-        self._networks[key] = network
+        self._networks[key], self._wanting[key] = network, is_free
         for one in self._processes:
             one.send(worker.pack_network(key, network))
         if not self._is_begun:
@@ -126,6 +128,7 @@ class Pool:
 
     def remove(self, key: int) -> None:
         self._networks.pop(key, None)
+        self._wanting.pop(key, None)
         for one in self._processes:
             one.ready.discard(key)
             one.send(worker.pack(worker.DROP, key, 0))
@@ -138,6 +141,14 @@ class Pool:
                 found, n_least = one, len(one.asked)
         return found
 
+    def is_idle(self) -> bool:
+        """Whether no process has anything to do."""
+        return not any(one.asked for one in self._processes)
+
+    def is_full(self, key: int) -> bool:
+        """Whether no process that holds the network has a place, or none holds it."""
+        return not any(key in one.ready and len(one.asked) < _PLACES for one in self._processes)
+
     def _begin(self) -> None:
         if self._is_closed:
             return
@@ -147,7 +158,7 @@ class Pool:
 
     async def _connect(self) -> None:
         try:
-            process = Process(self._lose)
+            process = Process(self._tell, self._lose)
         except OSError as error:
             _LOG.warning("no process to compute with could be begun: %s", error)
             return
@@ -157,6 +168,13 @@ class Pool:
         for key, network in self._networks.items():
             process.send(worker.pack_network(key, network))
 
+    def _tell(self) -> None:
+        for is_free in list(self._wanting.values()):
+            is_free()
+        if self._wanting:  # another is the first to take what is free the next time
+            key = next(iter(self._wanting))
+            self._wanting[key] = self._wanting.pop(key)
+
     def _lose(self, process: Process) -> None:
         if process in self._processes:
             self._processes.remove(process)
@@ -164,6 +182,7 @@ class Pool:
             return
         is_short = time.monotonic() - process.began < _SHORT_S
         self._n_short = self._n_short + 1 if is_short else 0
+        self._tell()
         _LOG.warning("a process that computes has ended (%s)", _reap(process.child))
         if self._n_short < _MOST_SHORT:
             asyncio.get_running_loop().call_later(_AGAIN_S, self._begin)

@@ -4,7 +4,8 @@
 
 Messages go over a socket, each with a header (`HEADER`: kind, key of the network, number of inputs, bytes that
 follow). LOAD brings a network, and LOADED or REFUSED comes back; DROP takes it away; ASK is answered, in order, by
-ANSWER, float32 [n, n_outputs] after the seconds it took, or by a FAULT in words. It ends with the connection, that is, with its server; signals are for that alone.
+ANSWER, float32 [n, n_outputs] after the seconds it took, or by a FAULT in words. It ends with the connection, that is,
+with its server; signals are for that alone.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ from railcar.artifact.artifact import Artifact, write_artifact
 from railcar.data.encode import to_tensors
 from railcar.data.pipeline import Batches
 from railcar.data.types import Dataset, Features, Split
+from railcar.evaluation.describe import describe, describe_regression
 from railcar.evaluation.evaluate import Evaluator
-from railcar.evaluation.metrics import describe, describe_regression, in_unit, softmax
+from railcar.evaluation.metrics import in_unit, softmax
 from railcar.layers.images import ResizeImages, ViewAverage, average_views
 from railcar.layers.ngrams import count_words
 from railcar.layers.raw import NETWORK, take_raw
