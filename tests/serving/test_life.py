@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import shutil
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from railcar.serving.http import bind, build_server
+from railcar.workflows.serve import _choose_loop
 from tests.serving.exports import Made, make
 from tests.serving.server import Server, serve
 
@@ -265,3 +268,49 @@ def test_without_the_token_only_the_page_and_the_health_are_there(rows: Made, tm
         1,
     )
     assert "opensesame" not in log.read_text()
+
+
+def test_who_comes_anew_is_let_in_soon_while_others_keep_the_server_busy():
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        time.sleep(0.01)  # as a network that is computed in the event loop
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = build_server(slow, lambda: None)
+    thread = threading.Thread(target=lambda: _choose_loop()(server.serve(sockets=[listener])))
+    thread.start()
+
+    is_over = False
+
+    async def ask(is_last: Callable[[], bool]) -> float:
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while True:
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            if is_last():
+                break
+        writer.close()
+        await writer.wait_closed()
+        return time.monotonic() - began
+
+    async def go() -> list[float]:
+        nonlocal is_over
+        while not server.started:
+            await asyncio.sleep(0.01)
+        busy = [asyncio.create_task(ask(lambda: is_over)) for _ in range(8)]
+        await asyncio.sleep(0.5)
+        found = await asyncio.gather(*(ask(lambda: True) for _ in range(48)))
+        is_over = True
+        await asyncio.gather(*busy)
+        return found
+
+    try:
+        # Each turn of the loop is 80 ms long, and longer with those who come: one of them a turn would take 4 s.
+        assert max(asyncio.run(go())) < 2.5
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

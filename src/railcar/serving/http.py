@@ -29,6 +29,9 @@ REST_S = 0.3
 GRACE_S = 30.0
 """Seconds that questions have to be answered after that."""
 
+# libuv takes one connection from each listening descriptor in a turn of the loop. Under load turns are long, and who
+# comes anew would wait for a second: so there are several descriptors of the one socket.
+_ACCEPTED = 16
 _READING, _SENDING, _WAITING = "headers", "body", ""
 
 
@@ -106,7 +109,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # Descriptors of our own: the loop's are closed first, and who is in the kernel's queue then is taken by these.
         self._listeners = [one.dup() for one in sockets or []]
-        await super().startup(sockets)
+        more = [one.dup() for one in sockets or [] for _ in range(_ACCEPTED - 1)]
+        await super().startup([*(sockets or []), *more])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
