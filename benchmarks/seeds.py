@@ -4,8 +4,9 @@
     python benchmarks/seeds.py FOLDER --time 5m --autokeras 300
 
 Each seed is a process of its own, one after the other, with a cache that all share. A long series that was cut off goes
-on with `--kept FILE`, where each result is written as it comes, as a line of JSON; seeds that are there are left out. With `--autokeras` the same is done
-by AutoKeras, for so many seconds a seed: FOLDER has train/ and test/ with a folder of images for each class.
+on with `--kept FILE`, where each result is written as it comes, as a line of JSON; seeds that are there are left out.
+With `--autokeras` the same is done by AutoKeras, for so many seconds a seed: FOLDER has train/ and test/ with a folder
+of images for each class.
 """
 
 from __future__ import annotations

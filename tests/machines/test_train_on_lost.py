@@ -114,11 +114,21 @@ def test_on_ones_own_machine_an_end_may_be_set_and_what_was_trained_comes_home(n
     assert list((RunDir(run.path).checkpoints).glob("step-*"))
 
 
+TAKEN = ("training.steps=120", "training.checkpoint_every=20", "training.validate_every=20", "training.log_every=5")
+TAKEN_WORDS = [*(word for one in TAKEN for word in ("--set", one)), *SAME]
+
+
+@pytest.fixture(scope="module")
+def never_taken(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """The same training, here and in one go."""
+    runs = tmp_path_factory.mktemp("here") / "runs"
+    return RunDir(json.loads(railcar("train", *TAKEN_WORDS, "--runs-dir", str(runs), "--json").stdout)["path"])
+
+
 @pytest.mark.parametrize("after_s", [4.0, 0.0], ids=["with a notice", "at once"])
-def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(network, place, after_s):
+def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(network, place, after_s, never_taken):
     """With a notice no step is made twice; without one, those since the last checkpoint that came home."""
-    steps = ("--set", "training.steps=120", "--set", "training.checkpoint_every=20", *SAME)
-    words = [*steps, "--set", "training.validate_every=20", "--set", "training.log_every=5"]
+    words = TAKEN_WORDS
 
     def take() -> None:
         [lease] = list_leases()
@@ -133,6 +143,5 @@ def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(netwo
     [run] = [RunDir(one.path) for one in list_runs(place / "runs")]
     assert run.state() == "finished"
     assert [row["step"] for row in run.read_metrics() if "val_loss" in row] == list(range(20, 121, 20))
-    local = RunDir(json.loads(railcar("train", *words, "--json").stdout)["path"])
-    assert_same_weights(run, local)
+    assert_same_weights(run, never_taken)
     assert_nothing_is_left(network)

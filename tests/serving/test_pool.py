@@ -77,7 +77,7 @@ async def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
 
 
 async def start(pool: Pool, key: int) -> Process:
-    return await wait_for(lambda: pool.find(key, is_much=False))
+    return await wait_for(lambda: pool.find(key, 1, 8))
 
 
 def ask(process: Process, key: int, given: Any) -> asyncio.Future[Any]:
@@ -92,7 +92,7 @@ def test_a_process_answers_as_the_network_does_here():
 
     async def go(pool: Pool) -> Any:
         key = pool.add(network)
-        assert pool.find(key, is_much=True) is None  # nobody waits for one that is not there yet
+        assert pool.find(key, 8, 8) is None  # nobody waits for one that is not there yet
         process = await start(pool, key)
         return [await ask(process, key, given[:n]) for n in (1, 2, 7)]
 
@@ -105,13 +105,15 @@ def test_one_that_is_busy_is_only_given_more_where_much_waits():
     async def go(pool: Pool) -> None:
         key = pool.add(Network("onnx", make_content(), [3], "float32"))
         process = await start(pool, key)
+        assert pool.is_idle() and not pool.is_full(key)
         first = ask(process, key, [[1, 2, 3]])
-        assert pool.find(key, is_much=False) is None and pool.find(key, is_much=True) is process
         assert not pool.is_idle() and not pool.is_full(key)
-        more = [ask(process, key, [[4, 0, 0]])]
-        assert pool.find(key, is_much=True) is None and pool.is_full(key)
-        assert [(await one)[0].tolist()[0][0] for one in (first, *more)] == [2, 8]
-        assert pool.find(key, is_much=False) is process
+        assert pool.find(key, 7, 8) is None and pool.find(key, 8, 8) is process
+        second = ask(process, key, np.ones((40, 3)))
+        assert pool.is_full(key)
+        assert pool.find(key, 8, 8) is None and pool.find(key, 12, 8) is process
+        assert [(await one)[0].tolist()[0] for one in (first, second)] == [[2, 4, 6], [2, 2, 2]]
+        assert pool.is_idle() and pool.find(key, 1, 8) is process
 
     run(go)
 
@@ -122,7 +124,7 @@ def test_each_process_holds_every_network_and_lets_go_of_those_that_have_gone():
         process = await start(pool, keys[1])
         assert (await ask(process, keys[1], [[1, 1, 1]]))[0].tolist() == [[3, 3, 3]]
         pool.remove(keys[1])
-        assert pool.find(keys[1], is_much=True) is None
+        assert pool.find(keys[1], 8, 8) is None
         late = pool.add(Network("onnx", make_content(5), [3], "float32"))
         process = await start(pool, late)
         assert (await ask(process, late, [[1, 1, 1]]))[0].tolist() == [[5, 5, 5]]
@@ -140,7 +142,7 @@ def test_a_network_that_a_process_does_not_hold_is_told_and_the_others_go_on(cap
         broken = pool.add(Broken())
         key = pool.add(Network("onnx", make_content(), [3], "float32"))
         process = await start(pool, key)
-        assert pool.find(broken, is_much=True) is None
+        assert pool.find(broken, 8, 8) is None
         assert (await ask(process, key, [[1, 2, 3]]))[0].tolist() == [[2, 4, 6]]
 
     with caplog.at_level(logging.WARNING, "railcar.serving"):
@@ -157,7 +159,7 @@ def test_killed_ones_are_begun_anew_and_who_waited_for_them_is_told(caplog: pyte
         os.kill(process.child.pid, signal.SIGKILL)
         found, _ = await lost
         assert isinstance(found, BadRequest) and found.status == 503
-        assert pool.find(key, is_much=True) is None
+        assert pool.find(key, 8, 8) is None
         other = await start(pool, key)
         assert other.child.pid != process.child.pid
         assert (await ask(other, key, [[1, 2, 3]]))[0].tolist() == [[2, 4, 6]]

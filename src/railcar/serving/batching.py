@@ -280,7 +280,7 @@ class LightBatcher(Batcher):
 
     def _hand_out(self) -> bool:
         """Whether a process was given a part of what waits."""
-        process = self._pool.find(self._key, is_much=self.n_waiting >= self._chunk)
+        process = self._pool.find(self._key, self.n_waiting, self._chunk)
         batch = self._take(self._chunk) if process is not None else []
         if process is None or not batch:
             return False

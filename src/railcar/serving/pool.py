@@ -1,8 +1,8 @@
 """The processes that compute light networks beside the event loop (`worker.py`): begun, given networks and questions,
 and begun anew when one ends.
 
-To be used in the event loop's thread. A process has two places, so that it goes on with the next questions while the
-answers to the last are sent.
+To be used in the event loop's thread. A process is given more before it has answered, so that it goes on with the next
+questions while the answers to the last are sent.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from railcar.serving.spec import BadRequest
 
 MOST_PROCESSES = 4
 _PLACES = 2
+# A process is given more until it has that many times what is left: the event loop reads, writes and computes the rest.
+_SHARE = 4
 _AGAIN_S = 1.0
 # A process that ends sooner than that, so many times in a row, is not begun again.
 _SHORT_S, _MOST_SHORT = 30.0, 3
@@ -42,6 +44,7 @@ class Process(asyncio.Protocol):
     def __init__(self, is_free: Callable[[], None], has_ended: Callable[[Process], None]) -> None:
         self.ready: set[int] = set()
         self.asked: deque[Done] = deque()
+        self.n_inputs = 0
         self.began = time.monotonic()
         self._is_free, self._has_ended = is_free, has_ended
         self._received = bytearray()
@@ -61,6 +64,7 @@ class Process(asyncio.Protocol):
 
     def ask(self, key: int, encoded: NDArray[Any], done: Done) -> None:
         self.asked.append(done)
+        self.n_inputs += len(encoded)
         content = np.ascontiguousarray(encoded)
         self._transport.writelines(
             (worker.HEADER.pack(worker.ASK, key, len(encoded), content.nbytes), content.data.cast("B"))
@@ -81,8 +85,10 @@ class Process(asyncio.Protocol):
         if kind == worker.LOADED:
             self.ready.add(key)
         elif kind == worker.ANSWER:
+            self.n_inputs -= n
             self.asked.popleft()(*worker.unpack_answer(content, n))
         elif kind == worker.FAULT:
+            self.n_inputs -= n
             self.asked.popleft()(RuntimeError(content.decode(errors="replace")), 0.0)
         else:
             _LOG.warning("a process does not hold a network: %s", content.decode(errors="replace"))
@@ -91,6 +97,7 @@ class Process(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         while self.asked:
             self.asked.popleft()(BadRequest("what computed it has ended; ask again", 503), 0.0)
+        self.n_inputs = 0
         self.ready.clear()
         self._has_ended(self)
 
@@ -133,12 +140,13 @@ class Pool:
             one.ready.discard(key)
             one.send(worker.pack(worker.DROP, key, 0))
 
-    def find(self, key: int, *, is_much: bool) -> Process | None:
-        """A process that holds the network and has nothing to do, or, where `is_much` waits, one with a place left."""
-        found, n_least = None, _PLACES if is_much else 1
+    def find(self, key: int, n_waiting: int, n_batch: int) -> Process | None:
+        """A process that holds the network and has nothing to do, or, where a whole batch of `n_batch` waits, one that
+        has less to do than `_SHARE` times what waits."""
+        found, n_least = None, _SHARE * n_waiting if n_waiting >= n_batch else 1
         for one in self._processes:
-            if key in one.ready and len(one.asked) < n_least:
-                found, n_least = one, len(one.asked)
+            if key in one.ready and one.n_inputs < n_least:
+                found, n_least = one, one.n_inputs
         return found
 
     def is_idle(self) -> bool:
@@ -146,7 +154,7 @@ class Pool:
         return not any(one.asked for one in self._processes)
 
     def is_full(self, key: int) -> bool:
-        """Whether no process that holds the network has a place, or none holds it."""
+        """Whether every process that holds the network has enough to go on with, or none holds it."""
         return not any(key in one.ready and len(one.asked) < _PLACES for one in self._processes)
 
     def _begin(self) -> None:
