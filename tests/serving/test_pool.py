@@ -282,3 +282,23 @@ def test_what_waits_for_a_process_that_does_not_answer_is_computed_here():
     found, told = run(go)
     assert [one[0, 0] for one in found] == [0, 2, 4]
     assert all(isinstance(one, DeadlinePassed) for one in told)
+
+
+def test_a_large_question_whose_process_ends_fails_as_one():
+    engine: Any = Light()
+
+    async def go(pool: Pool) -> tuple[int, int]:
+        batcher = build_batcher(engine, pool)
+        process = await wait_for(lambda: next((one for one in pool._processes if one.ready), None))
+        os.kill(process.child.pid, signal.SIGSTOP)
+        asked = asyncio.create_task(batcher.ask(np.ones((200, 3), np.float32), 5))
+        await wait_for(lambda: len(process.asked) > 2)
+        os.kill(process.child.pid, signal.SIGKILL)
+        with pytest.raises(BadRequest) as caught:
+            await asked
+        await asyncio.sleep(0)
+        left = batcher.n_waiting
+        batcher.close()
+        return caught.value.status, left
+
+    assert run(go) == (503, 0)

@@ -16,8 +16,9 @@ from railcar.errors import MissingExtra
 LIGHT_S = 1e-3
 """A network that answers in less is computed on one core: to wake another costs more."""
 BUCKETS = (1, 4, 8, 16, 32)
-# A larger batch is kept where it answers that many times as much: each holds the network's memory once more.
-_WORTH_IT = 1.05
+# A larger batch is kept where it answers that many times as much: each holds the network's memory once more, which of a
+# heavy one is much. Under load, weights come from farther away than when a light one is timed alone.
+_WORTH_IT, _WORTH_IT_LIGHT = 1.15, 1.05
 Run = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
@@ -68,11 +69,12 @@ class Network:
     def _time_buckets(self, seconds_each: float) -> dict[int, float]:
         """Sizes of batches that answer more than smaller ones, and the seconds that each takes."""
         kept, best = {1: seconds_each}, seconds_each
+        worth_it = _WORTH_IT_LIGHT if seconds_each < LIGHT_S else _WORTH_IT
         for size in BUCKETS[1:]:
             if seconds_each * size > 0.5:
                 break  # nobody waits half a second to be computed along with others
             seconds = self.time_batch(size)
-            if seconds / size * _WORTH_IT < best:
+            if seconds / size * worth_it < best:
                 kept[size], best = seconds, seconds / size
         return kept
 
