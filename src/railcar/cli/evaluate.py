@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Measure the model of RUN (a name, a unique prefix, a folder or an address; the newest if not given) on
     its test split."""
-    from railcar.reporting.tables import format_evaluation
+    from railcar.reporting.tables import format_details, format_evaluation
     from railcar.workflows.evaluate import evaluate
 
     evaluation = evaluate(
@@ -46,4 +46,4 @@ def command(
     if console.json:
         console.json_result(evaluation)
     else:
-        console.result(format_evaluation(evaluation))
+        console.result(f"{format_evaluation(evaluation)}\n\n{format_details(evaluation)}")

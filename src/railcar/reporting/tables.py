@@ -22,6 +22,41 @@ def format_evaluation(evaluation: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+_MOST_CLASSES = 20
+
+
+def format_details(evaluation: dict[str, Any]) -> str:
+    """What more is known of the first split that there is, test before the others: how well classes are told apart and
+    how far the probabilities can be believed, and a line for each class, of many those that are found worst."""
+    name = next(name for name in ("test", "data", "validation", "train") if name in evaluation)
+    one = evaluation[name]
+    if "mae" in one:
+        low, quarter, middle, three, high = one["error_quantiles"].values()
+        spread = f"half of them from {quarter:+.5g} to {three:+.5g}, nine in ten from {low:+.5g} to {high:+.5g}"
+        return textwrap.fill(f"errors of {name}: mean {one['bias']:+.5g}, median {middle:+.5g}, {spread}", 80)
+    areas = [("ROC area", one["roc_auc"]), ("precision-recall area", one["average_precision"])]
+    figures = [f"balanced accuracy {one['balanced_accuracy']:.2%}", f"macro F1 {one['macro_f1']:.3f}"]
+    figures += [f"{what} {value:.4f}" for what, value in areas if value is not None]
+    figures += [f"top {k} {value:.2%}" for k, value in one["top_k"].items()]
+    figures += [f"calibration error {one['calibration']['ece']:.2%}", f"Brier score {one['brier']:.4f}"]
+    text = textwrap.fill(f"{name}: {', '.join(figures)}", 80, break_on_hyphens=False)
+    return "\n".join([text, *_format_classes(one["per_class"])])
+
+
+def _format_classes(rows: list[dict[str, Any]]) -> list[str]:
+    shown = rows if len(rows) <= _MOST_CLASSES else sorted(rows, key=lambda row: row["f1"])[:_MOST_CLASSES]
+    width = min(max(len(row["class"]) for row in shown), 30)
+    lines = ["", f"{'class':<{width}}  {'precision':>9}{'recall':>9}{'F1':>8}{'ROC area':>10}{'n':>9}"]
+    for row in shown:
+        area = "" if row["roc_auc"] is None else f"{row['roc_auc']:.4f}"
+        figures = f"{row['precision']:>9.3f}{row['recall']:>9.3f}{row['f1']:>8.3f}{area:>10}{row['n']:>9,}"
+        name = row["class"] if len(row["class"]) <= width else f"{row['class'][: width - 1]}…"
+        lines.append(f"{name:<{width}}  {figures}")
+    if len(rows) > len(shown):
+        lines.append(f"and {len(rows) - len(shown):,} more, which are found better")
+    return lines
+
+
 def _format_regression(evaluation: dict[str, Any]) -> str:
     lines = [f"{'split':<12}{'mean error':>12}{'root of squares':>18}{'R2':>9}{'n':>12}{'loss':>10}"]
     for name in ("test", "validation", "train", "data"):
