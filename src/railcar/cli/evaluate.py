@@ -15,6 +15,9 @@ from railcar.cli.options import common_options, runs_dir_option, trust_option
 @click.option("--data", metavar="DATA", help="Other data to measure on: a path or the name of a known set.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Which split; test if there is one.")
 @click.option("--checkpoint", metavar="best|last|STEP", help="Which checkpoint; the artifact's if not given.")
+@click.option(
+    "--calibrate", is_flag=True, help="Make its probabilities believable, by the validation split; answers stay."
+)
 @trust_option
 @runs_dir_option
 @common_options(json=True)
@@ -23,6 +26,7 @@ def command(
     data: str | None,
     split: str | None,
     checkpoint: str | None,
+    calibrate: bool,
     trust: bool,
     runs_dir: Path | str,
     console: Console,
@@ -37,6 +41,7 @@ def command(
         data=data,
         split=split,
         checkpoint=checkpoint,
+        calibrate=calibrate,
         trust=trust,
         runs_dir=runs_dir,
         quiet=console.quiet,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from railcar.evaluation.metrics import softmax
 
 N_BINS = 15
-_SEARCH = (math.log(0.05), math.log(20.0))
+_SEARCH = (math.log(0.01), math.log(1000.0))
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -60,7 +60,7 @@ def mean_log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer], tem
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """The temperature, 0.05 to 20, with the smallest log loss for logits [n, k] of `labels` [n]; convex in its
+    """The temperature, 0.01 to 1,000, with the smallest log loss for logits [n, k] of `labels` [n]; convex in its
     inverse, so that it has one minimum, which is closed in on."""
     low, high = _SEARCH
     inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]

@@ -22,7 +22,7 @@ def format_evaluation(evaluation: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-_MOST_CLASSES = 20
+_MOST_CLASSES, _MUCH_OFF = 20, 0.03
 
 
 def format_details(evaluation: dict[str, Any]) -> str:
@@ -39,7 +39,11 @@ def format_details(evaluation: dict[str, Any]) -> str:
     figures += [f"{what} {value:.4f}" for what, value in areas if value is not None]
     figures += [f"top {k} {value:.2%}" for k, value in one["top_k"].items()]
     figures += [f"calibration error {one['calibration']['ece']:.2%}", f"Brier score {one['brier']:.4f}"]
+    if "temperature" in evaluation:
+        figures.append(f"temperature {evaluation['temperature']:.3f}")
     text = textwrap.fill(f"{name}: {', '.join(figures)}", 80, break_on_hyphens=False)
+    if one["calibration"]["ece"] > _MUCH_OFF and "temperature" not in evaluation:
+        text += "\nprobabilities are off by that much; railcar evaluate --calibrate mends them"
     return "\n".join([text, *_format_classes(one["per_class"])])
 
 

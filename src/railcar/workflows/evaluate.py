@@ -11,9 +11,9 @@ import numpy as np
 
 from railcar.artifact.artifact import Artifact, read_artifact
 from railcar.data.types import Dataset, Split
-from railcar.errors import ArtifactError, DataError, ForeignArtifact, NotFound
+from railcar.errors import ArtifactError, DataError, ForeignArtifact, NotFound, UsageError
 from railcar.recipe.schema import Recipe
-from railcar.registry import check_tensorflow
+from railcar.registry import check_tensorflow, is_own
 from railcar.runs.checkpoint import Checkpoint, find_checkpoint
 from railcar.runs.index import read_evaluation
 from railcar.runs.place import open_run
@@ -35,6 +35,7 @@ def evaluate(
     data: Any = None,
     split: str | None = None,
     checkpoint: str | int | None = None,
+    calibrate: bool = False,
     trust: bool = False,
     runs_dir: str | Path = "runs",
     quiet: bool = False,
@@ -50,13 +51,24 @@ def evaluate(
     again; so is one that you have not made on this computer, unless `trust` says that it may be loaded. `trust` also
     lets a run that you have not begun here build its network by code that its recipe names.
 
+    `calibrate` divides the logits of a classification by the temperature that suits the validation side best (Guo et
+    al., 2017), which changes no answer and mends its probability, measures both sides, and writes the artifact anew;
+    "temperature" is then what they are divided by in all.
+
     Raises `NotFound`, `CheckpointError`, `DataError` (a split that is not there, too), and `RunError` when the run's
-    own data has changed since or, without `trust`, a run of somebody else's names code to run.
+    own data has changed since or, without `trust`, a run of somebody else's names code to run. `UsageError` for what
+    cannot be calibrated.
     """
     check_tensorflow("evaluating")
+    if calibrate and (data is not None or checkpoint is not None):
+        raise UsageError(
+            "--calibrate is for a run's artifact, on its own data", hint="leave --data and --checkpoint out"
+        )
     look = Look(quiet, verbose, color)
     found = open_run(run, runs_dir, checkpoints=checkpoint is not None)
     recipe = read_recipe(found)
+    if calibrate:
+        _check_calibrated(recipe.model.name, read_features(found).task)
     if not trust:
         check_code_is_own(found, recipe)
     artifact, reason = _read_whole_artifact(found, trust) if checkpoint is None else (None, "")
@@ -78,20 +90,53 @@ def evaluate(
         reporter.say(f"measuring {found.name} on {where}: {len(shown):,} {measured.features.noun}")
     import_tensorflow(needed_for="evaluating")
     with quiet_stderr():
+        from railcar.workflows.calibrate import describe_temperature, set_temperature
         from railcar.workflows.results import Finished, write_run_artifact
 
         if isinstance(source, Checkpoint):
             finished = Finished.restore(recipe, measured, source)
+            known = read_evaluation(found)
+            if checkpoint is None and known.get("checkpoint") == source.name and "temperature" in known:
+                finished = set_temperature(finished, known["temperature"])
         else:
             finished = Finished(source.load_model(), measured, source.manifest["checkpoint"])
         name = shown.name if data is None else "data"
-        evaluation = {"checkpoint": finished.checkpoint_name, name: finished.evaluate(shown)}
+        evaluation: dict[str, Any] = {"checkpoint": finished.checkpoint_name, name: finished.evaluate(shown)}
+        if calibrate:
+            finished, evaluation = _calibrate(found, finished, evaluation)
+        if "per_class" in evaluation[name] and not is_own(recipe.model.name):
+            evaluation |= describe_temperature(finished)
         if data is None and checkpoint is None:
             _remember(found, evaluation)
-            if artifact is None:
+            if artifact is None or calibrate:
                 _say(look, write_run_artifact(found, finished, shown, evaluation).note)
             _send_back(found, look)
     return evaluation
+
+
+def _check_calibrated(model_name: str, task: str) -> None:
+    """Raise `UsageError` for what has no logits to divide."""
+    if task == "regression":
+        raise UsageError("--calibrate is for probabilities, and this model gives numbers", hint="leave --calibrate out")
+    if is_own(model_name):
+        raise UsageError(
+            "--calibrate is for railcar's networks, and this one is your own",
+            hint="divide its logits in your own code, or leave --calibrate out",
+        )
+
+
+def _calibrate(run: RunDir, finished: Any, before: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The calibrated model, and what it says of the test and the validation split and of what was measured `before`."""
+    from railcar.workflows.calibrate import calibrate
+    from railcar.workflows.results import write_predictions
+
+    splits = finished.dataset.splits
+    found = calibrate(finished)
+    if "test" in splits:
+        write_predictions(run.predictions_path, found, splits["test"])
+    names = [name for name in splits if name != "train" or name in before]
+    evaluation = {name: found.evaluate(splits[name]) for name in names}
+    return found, {"checkpoint": found.checkpoint_name, **evaluation}
 
 
 def _send_back(run: RunDir, look: Look) -> None:
@@ -99,7 +144,8 @@ def _send_back(run: RunDir, look: Look) -> None:
     if run.address is None:
         return
     try:
-        send_files(run.path, run.address, [run.evaluation_path.name, run.artifact.name])
+        written = [run.evaluation_path.name, run.artifact.name, run.predictions_path.name]
+        send_files(run.path, run.address, [name for name in written if (run.path / name).exists()])
     except DataError as error:
         with closing(look.reporter()) as reporter:
             reporter.warn(f"the result is not kept in the bucket: {error.what}")
