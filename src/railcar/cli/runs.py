@@ -18,7 +18,6 @@ from railcar.cli.text import format_age, format_duration, format_size, format_ta
 from railcar.errors import RailcarError, UsageError
 from railcar.runs.index import (
     RunSummary,
-    compare_runs,
     foreign_content,
     read_evaluation,
     read_recipe,
@@ -82,10 +81,13 @@ def show_command(wanted: str | None, runs_dir: Path | str, console: Console) -> 
 @runs_dir_option
 @common_options(json=True)
 def compare_command(wanted: tuple[str, ...], runs_dir: Path | str, console: Console) -> None:
-    """Runs side by side: the recipe's keys that differ, and the metrics of all."""
+    """Runs side by side: the recipe's keys that differ, the metrics of all, and, where they were tested on the same
+    examples, whether one is better or only luckier."""
     if len(wanted) < 2:
         raise UsageError("one run cannot be compared", hint="name two or more: railcar runs compare RUN RUN")
-    comparison = compare_runs([open_run(name, runs_dir) for name in wanted])
+    from railcar.workflows.compare import compare
+
+    comparison = compare([open_run(name, runs_dir) for name in wanted])
     if console.json:
         console.json_result(comparison)
         return
@@ -102,7 +104,29 @@ def compare_command(wanted: tuple[str, ...], runs_dir: Path | str, console: Cons
         for key, values in comparison["metrics"].items()
         if any(value is not None for value in values)
     ]
-    console.result(f"{names}\n\n{format_table(rows)}")
+    told = _pair_lines(comparison["pairs"], letters)
+    console.result("\n".join([names, "", format_table(rows), *told]))
+
+
+def _pair_lines(pairs: Sequence[dict[str, Any]], letters: Sequence[str]) -> list[str]:
+    """Whether a difference is more than luck."""
+    rows, is_sign = [], False
+    for pair in pairs:
+        if "p" not in pair:
+            continue
+        is_sign = pair["test"] == "sign"
+        one, other = letters[pair["one"]], letters[pair["other"]]
+        better = one if pair["n_only_one"] > pair["n_only_other"] else other
+        counts = f"{pair['n_only_one']:,} : {pair['n_only_other']:,} of {pair['n']:,}"
+        said = f"{better} is better" if pair["is_real"] else "no difference seen"
+        rows.append([f"{one} : {other}", counts, f"p {pair['p']:.2g}", said])
+    what = (
+        "that one came nearer to than the other (sign test)" if is_sign else "that only one got right (McNemar's test)"
+    )
+    lines = ["", f"Test examples {what}", *format_table(rows).splitlines()] if rows else []
+    return lines + [
+        f"{letters[pair['one']]} and {letters[pair['other']]}: {pair['reason']}" for pair in pairs if "reason" in pair
+    ]
 
 
 @command.command("delete")

@@ -222,7 +222,7 @@ def _metrics_of(run: RunDir) -> dict[str, Any]:
     metrics: dict[str, Any] = {
         f"{side}.{metric}": evaluation.get(side, {}).get(metric)
         for side in ("test", "validation")
-        for metric in ("accuracy", "loss")
+        for metric in ("accuracy", "balanced_accuracy", "roc_auc", "mae", "r2", "loss")
     }
     rows = run.read_metrics()
     metrics["step"] = max([manifest.get("step") or 0, *(row.get("step") or 0 for row in rows)])
