@@ -49,7 +49,9 @@ def test_a_real_difference_is_told_from_luck(tmp_path: Path, capsys: pytest.Capt
     assert shown[-3].startswith("A : B") and shown[-3].endswith("A is better")
     assert shown[-2].endswith("no difference seen") and shown[-1].endswith("C is better")
     assert main(["runs", "compare", str(good.path), str(poor.path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["pairs"][0]["p"] == pytest.approx(found[0]["p"] / 2)  # the second of three
+    assert json.loads(capsys.readouterr().out)["pairs"][0]["p"] == pytest.approx(
+        found[0]["p"] / 2
+    )  # the second of three
 
 
 def test_of_many_runs_each_is_compared_with_the_best(tmp_path: Path):
