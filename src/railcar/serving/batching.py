@@ -26,15 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from railcar.serving.engines import Engine
-from railcar.serving.networks import LIGHT_S, Network
+from railcar.serving.networks import LIGHT_BATCH, LIGHT_S, Network
 from railcar.serving.pool import Pool
 from railcar.serving.spec import BadRequest
 
 _SWEEP_S = 0.05
 _NICE = 5
-# Of a light network so many are computed together: with more, whoever computes waits for all that came together to be
-# read; with less, the weights come from memory too often.
-_CHUNK = 12
 # More questions than can be answered in that time are refused, whatever `max_waiting` says.
 MOST_WAIT_S = 2.0
 
@@ -257,7 +254,7 @@ class LightBatcher(Batcher):
     def __init__(self, engine: Engine, network: Network, pool: Pool, **options: Any) -> None:
         super().__init__(engine, **options)
         self._pool = pool
-        self._chunk = min(_CHUNK, self._max_batch)
+        self._chunk = min(LIGHT_BATCH, self._max_batch)
         self._key = pool.add(network, self._end_turn)
 
     async def ask(self, encoded: NDArray[Any], timeout_s: float) -> NDArray[np.float32]:

@@ -16,6 +16,10 @@ from railcar.errors import MissingExtra
 LIGHT_S = 1e-3
 """A network that answers in less is computed on one core: to wake another costs more."""
 BUCKETS = (1, 4, 8, 16, 32)
+# Of light ones no more than `LIGHT_BATCH` are computed together: with more, whoever computes waits for all that came
+# together to be read; with less, the weights come from memory too often.
+LIGHT_BATCH = 12
+_LIGHT_BUCKETS = (1, 4, 8, LIGHT_BATCH)
 # A larger batch is kept where it answers that many times as much: each holds the network's memory once more, which of a
 # heavy one is much. Under load, weights come from farther away than when a light one is timed alone.
 _WORTH_IT, _WORTH_IT_LIGHT = 1.15, 1.05
@@ -69,8 +73,9 @@ class Network:
     def _time_buckets(self, seconds_each: float) -> dict[int, float]:
         """Sizes of batches that answer more than smaller ones, and the seconds that each takes."""
         kept, best = {1: seconds_each}, seconds_each
-        worth_it = _WORTH_IT_LIGHT if seconds_each < LIGHT_S else _WORTH_IT
-        for size in BUCKETS[1:]:
+        is_light = seconds_each < LIGHT_S and self.n_threads == 1
+        worth_it = _WORTH_IT_LIGHT if is_light else _WORTH_IT
+        for size in (_LIGHT_BUCKETS if is_light else BUCKETS)[1:]:
             if seconds_each * size > 0.5:
                 break  # nobody waits half a second to be computed along with others
             seconds = self.time_batch(size)
@@ -93,7 +98,7 @@ class Network:
 
     def warm(self) -> None:
         """Make what the calling thread needs, for each size of batch, so that no question waits for it."""
-        for size in sorted({*self.plan} & {*BUCKETS}):
+        for size in sorted({*self.plan} & {*BUCKETS, LIGHT_BATCH}):
             self._runs.get()(self._build_zeros(size))
 
     def forget(self) -> None:

@@ -22,14 +22,14 @@ from railcar.artifact.artifact import Artifact, read_unsigned
 from railcar.errors import ArtifactError, ExportError, RailcarError
 from railcar.registry import check_tensorflow
 from railcar.serving.engines import SmallEngine
-from railcar.serving.networks import LIGHT_S
+from railcar.serving.networks import LIGHT_BATCH, LIGHT_S
 from railcar.storage.local import build_folder, cache_dir
 
 CHOICE = "engine.json"
 _RUNTIMES = {"litert": ("ai-edge-litert",), "onnx": ("onnxruntime", "tf2onnx")}
 # LiteRT loads in a hundredth of the time and is as exact; another must be faster by so much.
 _WORTH_IT = 1.05
-_MANY = 16
+_MANY = LIGHT_BATCH
 # Another one where the engine is chosen otherwise: what was chosen before counts no more.
 _CHOOSING = 2
 _N_ROUNDS = 5
