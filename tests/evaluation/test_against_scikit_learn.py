@@ -12,7 +12,7 @@ from scipy import special
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
-from railcar.evaluation.calibration import brier_score, fit_temperature, mean_log_loss, measure_calibration, scale
+from railcar.evaluation.calibration import brier_score, fit_temperature, mean_log_loss, measure_calibration
 from railcar.evaluation.curves import count_above, precision_recall_curve, roc_curve
 from railcar.evaluation.describe import describe, describe_regression
 from railcar.evaluation.metrics import softmax
@@ -161,5 +161,5 @@ def test_a_temperature_undoes_too_much_and_too_little_confidence(factor: float):
     best = min(mean_log_loss(logits * factor, labels, one) for one in grid)
     assert mean_log_loss(logits * factor, labels, temperature) <= best + 1e-9
     before = measure_calibration(softmax(logits * factor), labels)["ece"]
-    after = measure_calibration(scale(logits * factor, temperature), labels)["ece"]
+    after = measure_calibration(softmax(logits * factor / temperature), labels)["ece"]
     assert after < 0.03 and (factor == 1.0 or after < before / 3)

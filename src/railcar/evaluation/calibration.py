@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from railcar.evaluation.metrics import softmax
+from railcar.evaluation.metrics import log_loss
 
 N_BINS = 15
 _SEARCH = (math.log(0.01), math.log(1000.0))
@@ -54,9 +54,7 @@ def brier_score(probabilities: NDArray[np.floating], labels: NDArray[np.integer]
 
 def mean_log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer], temperature: float = 1.0) -> float:
     """Of logits [n, k] divided by `temperature`, in nats."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    return float((np.log(np.exp(scaled).sum(axis=-1)) - scaled[np.arange(len(labels)), labels]).mean())
+    return float(log_loss(logits.astype(np.float64) / temperature, labels).mean())
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
@@ -75,8 +73,3 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
             inner = [inner[1], low + _GOLDEN * (high - low)]
             losses = [losses[1], mean_log_loss(logits, labels, math.exp(inner[1]))]
     return math.exp((low + high) / 2)
-
-
-def scale(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float32]:
-    """float32 [n, k]: probabilities of logits divided by `temperature`."""
-    return softmax(logits.astype(np.float64) / temperature)

@@ -196,7 +196,7 @@ class Pool:
             asyncio.get_running_loop().call_later(_AGAIN_S, self._begin)
 
     def close(self) -> None:
-        """They end when they have answered what they were asked; nobody waits for it."""
+        """They end when they have computed what they were asked; one that takes longer than a second is ended."""
         self._is_closed = True
         for one in self._processes:
             one.close()

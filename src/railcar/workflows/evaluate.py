@@ -90,16 +90,10 @@ def evaluate(
         reporter.say(f"measuring {found.name} on {where}: {len(shown):,} {measured.features.noun}")
     import_tensorflow(needed_for="evaluating")
     with quiet_stderr():
-        from railcar.workflows.calibrate import describe_temperature, set_temperature
-        from railcar.workflows.results import Finished, write_run_artifact
+        from railcar.workflows.calibrate import describe_temperature
+        from railcar.workflows.results import write_run_artifact
 
-        if isinstance(source, Checkpoint):
-            finished = Finished.restore(recipe, measured, source)
-            known = read_evaluation(found)
-            if checkpoint is None and known.get("checkpoint") == source.name and "temperature" in known:
-                finished = set_temperature(finished, known["temperature"])
-        else:
-            finished = Finished(source.load_model(), measured, source.manifest["checkpoint"])
+        finished = _load(source, recipe, measured, {} if checkpoint is not None else read_evaluation(found))
         name = shown.name if data is None else "data"
         evaluation: dict[str, Any] = {"checkpoint": finished.checkpoint_name, name: finished.evaluate(shown)}
         if calibrate:
@@ -112,6 +106,19 @@ def evaluate(
                 _say(look, write_run_artifact(found, finished, shown, evaluation).note)
             _send_back(found, look)
     return evaluation
+
+
+def _load(source: Artifact | Checkpoint, recipe: Recipe, measured: Dataset, known: dict[str, Any]) -> Any:
+    """The model of an artifact; or of a checkpoint, calibrated as it is `known` to have been."""
+    from railcar.workflows.calibrate import set_temperature
+    from railcar.workflows.results import Finished
+
+    if isinstance(source, Artifact):
+        return Finished(source.load_model(), measured, source.manifest["checkpoint"])
+    finished = Finished.restore(recipe, measured, source)
+    if known.get("checkpoint") == source.name and "temperature" in known:
+        return set_temperature(finished, known["temperature"])
+    return finished
 
 
 def _check_calibrated(model_name: str, task: str) -> None:
