@@ -17,6 +17,7 @@ demo: $(VENV)/.installed-cpu ## Install railcar and train on the embedded sample
 	@$(BIN)/railcar train
 
 test: $(VENV)/.installed-dev ## Install what the tests need and run them
+	@$(BIN)/python -m compileall -q src/railcar # the tests start railcar a thousand times, and CI may forbid writing it
 	@sh scripts/install_test_packages.sh
 	@$(BIN)/python scripts/fetch_axe.py $(VENV)/axe || echo "The test of the page for screen readers will fail." >&2
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

@@ -71,3 +71,25 @@ def test_stderr_comes_back_when_the_last_of_several_threads_has_left(capfd: pyte
     os.write(2, b"an error\n")
 
     assert capfd.readouterr().err == "an error\n"
+
+
+_IMPORT = """
+import sys
+from railcar.training.tensorflow import import_tensorflow
+import_tensorflow()
+from keras.src.trainers.data_adapters import array_slicing
+from keras.src.wrappers import sklearn_wrapper
+print(array_slicing.pandas is None, "matplotlib.pyplot" in sys.modules, "sklearn" in sys.modules)
+import pandas, sklearn.base, matplotlib.pyplot
+print(pandas.DataFrame({"a": [1]}).shape)
+"""
+
+
+@pytest.mark.parametrize("is_command", [True, False])
+def test_a_command_spares_itself_what_keras_imports_for_others_and_a_users_python_gets_all(is_command: bool):
+    environment = {name: value for name, value in os.environ.items() if name != "RAILCAR_COMMAND"}
+    environment |= {"RAILCAR_COMMAND": "1"} if is_command else {}
+    done = subprocess.run([sys.executable, "-c", _IMPORT], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    expected = "True False False" if is_command else "False True True"
+    assert done.stdout.splitlines() == [expected, "(1, 1)"]

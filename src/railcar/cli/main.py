@@ -180,6 +180,8 @@ def _start_fast() -> None:
     atexit.register(gc.freeze)
     # Plugins of pydantic are none of ours, and it would look through every installed package for them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # Of Keras, commands need less than it imports (`training/tensorflow.py`).
+    os.environ.setdefault("RAILCAR_COMMAND", "1")
 
 
 def _report(error: Exception, flags: dict[str, Any]) -> int:

@@ -7,11 +7,13 @@ notice, CUDA libraries that it looked for in vain) go to a log or to nowhere; er
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +29,8 @@ _targets: list[int] = []
 _turning = threading.Lock()
 # The rest is for Python, the data's pages and the system.
 _SHARE_OF_MEMORY = 0.9
+# Keras imports them where they are installed, for what none of our commands does: as long as all the rest of it.
+_UNUSED = frozenset({"sklearn", "matplotlib", "pandas"})
 
 
 def import_tensorflow(log_path: Path | str | None = None, *, needed_for: str = "this command") -> ModuleType:
@@ -43,7 +47,7 @@ def import_tensorflow(log_path: Path | str | None = None, *, needed_for: str = "
             return sys.modules["tensorflow"]
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         _keep_memory()
-        with quiet_stderr(log_path):
+        with quiet_stderr(log_path), _lean():
             module = _load()
         _is_ready = True
         return module
@@ -98,6 +102,36 @@ def _check_processor(flags: frozenset[str]) -> None:
             "this processor has no AVX instructions, which TensorFlow needs",
             hint="use another computer; in a virtual machine, let it pass the host's processor through",
         )
+
+
+@contextlib.contextmanager
+def _lean() -> Iterator[None]:
+    """In the process of a command (`cli/main.py` says so), spare the import what only other programs need: half of its
+    time. A user's own Python gets all of Keras."""
+    if "RAILCAR_COMMAND" not in os.environ:
+        yield
+        return
+    finder = _Absent(threading.get_ident())
+    sys.meta_path.insert(0, finder)
+    was_enabled = gc.isenabled()
+    gc.disable()  # modules are no garbage
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        if was_enabled:
+            gc.enable()
+
+
+class _Absent(MetaPathFinder):
+    """To one thread, `_UNUSED` are not installed; what is imported already stays."""
+
+    def __init__(self, thread: int) -> None:
+        self._thread = thread
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if fullname in _UNUSED and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"{fullname} is not needed", name=fullname)
 
 
 def _load() -> ModuleType:
