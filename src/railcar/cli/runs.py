@@ -14,7 +14,8 @@ import click
 
 from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option
-from railcar.cli.text import format_age, format_duration, format_size, format_table
+from railcar.cli.runs_compare import command as compare_command
+from railcar.cli.text import format_age, format_duration, format_size, format_table, share_text, value_text
 from railcar.errors import RailcarError, UsageError
 from railcar.runs.index import (
     RunSummary,
@@ -76,57 +77,7 @@ def show_command(wanted: str | None, runs_dir: Path | str, console: Console) -> 
     console.result("\n\n".join(part for part in parts if part))
 
 
-@command.command("compare")
-@click.argument("wanted", metavar="RUN RUN...", nargs=-1, required=True)
-@runs_dir_option
-@common_options(json=True)
-def compare_command(wanted: tuple[str, ...], runs_dir: Path | str, console: Console) -> None:
-    """Runs side by side: the recipe's keys that differ, the metrics of all, and, where they were tested on the same
-    examples, whether one is better or only luckier."""
-    if len(wanted) < 2:
-        raise UsageError("one run cannot be compared", hint="name two or more: railcar runs compare RUN RUN")
-    from railcar.workflows.compare import compare
-
-    comparison = compare([open_run(name, runs_dir) for name in wanted])
-    if console.json:
-        console.json_result(comparison)
-        return
-    letters = [chr(ord("A") + index) if index < 26 else str(index + 1) for index in range(len(wanted))]
-    names = "\n".join(f"{letter}  {name}" for letter, name in zip(letters, comparison["runs"], strict=True))
-    rows = [["Recipe", *letters]]
-    rows += [[key, *map(_value_text, values)] for key, values in comparison["recipe"].items()]
-    if len(rows) == 1:
-        rows.append(["(no key differs)", *("" for _ in letters)])
-    rows.append(["", *("" for _ in letters)])
-    rows.append(["Metrics", *letters])
-    rows += [
-        [key, *(_metric_text(key, value) for value in values)]
-        for key, values in comparison["metrics"].items()
-        if any(value is not None for value in values)
-    ]
-    told = _pair_lines(comparison["pairs"], letters)
-    console.result("\n".join([names, "", format_table(rows), *told]))
-
-
-def _pair_lines(pairs: Sequence[dict[str, Any]], letters: Sequence[str]) -> list[str]:
-    """Whether a difference is more than luck."""
-    rows, is_sign = [], False
-    for pair in pairs:
-        if "p" not in pair:
-            continue
-        is_sign = pair["test"] == "sign"
-        one, other = letters[pair["one"]], letters[pair["other"]]
-        better = one if pair["n_only_one"] > pair["n_only_other"] else other
-        counts = f"{pair['n_only_one']:,} : {pair['n_only_other']:,} of {pair['n']:,}"
-        said = f"{better} is better" if pair["is_real"] else "no difference seen"
-        rows.append([f"{one} : {other}", counts, f"p {pair['p']:.2g}", said])
-    what = (
-        "that one came nearer to than the other (sign test)" if is_sign else "that only one got right (McNemar's test)"
-    )
-    lines = ["", f"Test examples {what}", *format_table(rows).splitlines()] if rows else []
-    return lines + [
-        f"{letters[pair['one']]} and {letters[pair['other']]}: {pair['reason']}" for pair in pairs if "reason" in pair
-    ]
+command.add_command(compare_command)
 
 
 @command.command("delete")
@@ -163,8 +114,8 @@ def _list_table(summaries: Sequence[RunSummary]) -> str:
             summary.name,
             summary.state,
             _steps_text(summary),
-            _share_text(summary.val_accuracy),
-            _share_text(summary.test_accuracy),
+            share_text(summary.val_accuracy),
+            share_text(summary.test_accuracy),
             format_age(summary.started),
             format_duration(summary.took_s),
         ]
@@ -212,14 +163,14 @@ def _recipe_lines(recipe: dict[str, Any]) -> list[str]:
             for key in ("name", "learning_rate", "schedule", "weight_decay")
         },
     }
-    return [f"{key:<33} {_value_text(value)}" for key, value in shown.items() if value is not None and value != []]
+    return [f"{key:<33} {value_text(value)}" for key, value in shown.items() if value is not None and value != []]
 
 
 def _decision_lines(decisions: dict[str, Any]) -> list[str]:
     lines = []
     for key, decision in decisions.items():
         if isinstance(decision, dict):
-            text = f"{_value_text(decision.get('value'))}: {decision.get('reason', '')}"
+            text = f"{value_text(decision.get('value'))}: {decision.get('reason', '')}"
             lines += textwrap.wrap(f"{key:<25} {text}", 77, subsequent_indent=" " * 26, break_long_words=False)
     return lines
 
@@ -236,7 +187,7 @@ def _result_lines(evaluation: dict[str, Any]) -> list[str]:
         if "mae" in found:
             lines.append(f"{side:<11}mean error {found['mae']:.5g}, R2 {found['r2']:.4f}{n_images}")
         else:
-            lines.append(f"{side:<11}accuracy {_share_text(found.get('accuracy'))}{n_images}{between}")
+            lines.append(f"{side:<11}accuracy {share_text(found.get('accuracy'))}{n_images}{between}")
         if found.get("loss") is not None:
             lines.append(f"{'':<11}loss {found['loss']:.4g}")
     return lines
@@ -267,25 +218,3 @@ def _steps_text(summary: RunSummary) -> str:
     if summary.step is None:
         return "-"
     return str(summary.step) if summary.steps in (None, summary.step) else f"{summary.step}/{summary.steps}"
-
-
-def _share_text(share: float | None) -> str:
-    return "-" if share is None else f"{share:.2%}"
-
-
-def _value_text(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(str, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _metric_text(key: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if key.endswith("accuracy"):
-        return _share_text(value)
-    if key == "seconds_training":
-        return format_duration(value)
-    return _value_text(value if not isinstance(value, float) else float(f"{value:.4g}"))

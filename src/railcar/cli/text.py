@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 
 def format_table(rows: Sequence[Sequence[str]], right_from: int = 1) -> str:
@@ -47,3 +48,17 @@ def format_duration(seconds: float | None) -> str:
         return f"{seconds:.1f}s"
     whole = round(seconds)
     return f"{whole // 60}m{whole % 60:02}s" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def share_text(share: float | None) -> str:
+    """94.05%, or - for what is not known."""
+    return "-" if share is None else f"{share:.2%}"
+
+
+def value_text(value: Any) -> str:
+    """A value of a recipe as it is shown: numbers short, lists in brackets, - for what is not known."""
+    if value is None:
+        return "-"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,78 @@
+"""`railcar runs compare`: parse and print. What differs is `workflows/compare.py`'s to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from railcar.cli.console import Console
+from railcar.cli.options import common_options, runs_dir_option
+from railcar.cli.text import format_duration, format_table, share_text, value_text
+from railcar.errors import UsageError
+from railcar.runs.place import open_run
+
+
+@click.command("compare")
+@click.argument("wanted", metavar="RUN RUN...", nargs=-1, required=True)
+@runs_dir_option
+@common_options(json=True)
+def command(wanted: tuple[str, ...], runs_dir: Path | str, console: Console) -> None:
+    """Runs side by side: the recipe's keys that differ, the metrics of all, and, where they were tested on the same
+    examples, whether one is better or only luckier."""
+    if len(wanted) < 2:
+        raise UsageError("one run cannot be compared", hint="name two or more: railcar runs compare RUN RUN")
+    from railcar.workflows.compare import compare
+
+    comparison = compare([open_run(name, runs_dir) for name in wanted])
+    if console.json:
+        console.json_result(comparison)
+        return
+    letters = [chr(ord("A") + index) if index < 26 else str(index + 1) for index in range(len(wanted))]
+    names = "\n".join(f"{letter}  {name}" for letter, name in zip(letters, comparison["runs"], strict=True))
+    rows = [["Recipe", *letters]]
+    rows += [[key, *map(value_text, values)] for key, values in comparison["recipe"].items()]
+    if len(rows) == 1:
+        rows.append(["(no key differs)", *("" for _ in letters)])
+    rows.append(["", *("" for _ in letters)])
+    rows.append(["Metrics", *letters])
+    rows += [
+        [key, *(_metric_text(key, value) for value in values)]
+        for key, values in comparison["metrics"].items()
+        if any(value is not None for value in values)
+    ]
+    told = _pair_lines(comparison["pairs"], letters)
+    console.result("\n".join([names, "", format_table(rows), *told]))
+
+
+def _pair_lines(pairs: Sequence[dict[str, Any]], letters: Sequence[str]) -> list[str]:
+    """Whether a difference is more than luck."""
+    rows, is_sign = [], False
+    for pair in pairs:
+        if "p" not in pair:
+            continue
+        is_sign = pair["test"] == "sign"
+        one, other = letters[pair["one"]], letters[pair["other"]]
+        better = one if pair["n_only_one"] > pair["n_only_other"] else other
+        counts = f"{pair['n_only_one']:,} : {pair['n_only_other']:,} of {pair['n']:,}"
+        said = f"{better} is better" if pair["is_real"] else "no difference seen"
+        rows.append([f"{one} : {other}", counts, f"p {pair['p']:.2g}", said])
+    what = (
+        "that one came nearer to than the other (sign test)" if is_sign else "that only one got right (McNemar's test)"
+    )
+    lines = ["", f"Test examples {what}", *format_table(rows).splitlines()] if rows else []
+    return lines + [
+        f"{letters[pair['one']]} and {letters[pair['other']]}: {pair['reason']}" for pair in pairs if "reason" in pair
+    ]
+
+
+def _metric_text(key: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if key.endswith("accuracy"):
+        return share_text(value)
+    if key == "seconds_training":
+        return format_duration(value)
+    return value_text(value if not isinstance(value, float) else float(f"{value:.4g}"))
