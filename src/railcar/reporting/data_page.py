@@ -1,7 +1,7 @@
 """A diagnosis of data as one HTML page: findings, examples of each class, distributions, labels in doubt.
 
 Owns the page's parts. It opens without a network and runs no script; charts are `svg.py`'s, pictures `thumbnails.py`'s,
-the look is `page_style.py`'s. Whatever comes from the data is escaped.
+the frame `page.py`'s, the look `page_style.py`'s. Whatever comes from the data is escaped.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from railcar import __version__
 from railcar.data.findings import Diagnosis, Example, Finding
 from railcar.data.summary import ColumnSummary, Spread, Summary, spell_day
 from railcar.data.types import Dataset
 from railcar.reporting.data_text import UNITS, count_findings, describe_data, say_range, say_values, spell_number
-from railcar.reporting.page_style import STYLE
+from railcar.reporting.page import cut, render_page, render_section
 from railcar.reporting.svg import draw_histogram, draw_stacked_bar
 from railcar.reporting.thumbnails import draw_thumbnail
 
@@ -53,26 +52,8 @@ def render_data_page(diagnosis: Diagnosis, dataset: Dataset | None) -> str:
             _columns(summary.columns),
         ]
     parts.append(_seen(diagnosis.seen))
-    name = escape(_find_name(diagnosis.source))
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{name}: data check</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-{"".join(parts)}
-<footer>railcar {__version__}, <code>railcar data check</code></footer>
-</main>
-</body>
-</html>
-"""
+    name = _find_name(diagnosis.source)
+    return render_page(f"{name}: data check", parts, command="railcar data check")
 
 
 def _head(diagnosis: Diagnosis) -> str:
@@ -91,14 +72,9 @@ def _find_name(source: str) -> str:
     return PurePath(source).name or source
 
 
-def _section(title: str, body: str, *, about: str = "") -> str:
-    lead = f'<p class="about">{escape(about)}</p>' if about else ""
-    return f"<section><h2>{escape(title)}</h2>{lead}{body}</section>\n" if body else ""
-
-
 def _findings(diagnosis: Diagnosis, dataset: Dataset | None) -> str:
     cards = "".join(_finding(one, dataset) for one in diagnosis.findings)
-    return _section("Findings", cards or '<p class="about">Nothing to complain of.</p>')
+    return render_section("Findings", cards or '<p class="about">Nothing to complain of.</p>')
 
 
 def _finding(finding: Finding, dataset: Dataset | None) -> str:
@@ -140,7 +116,7 @@ def _end(name: str) -> str:
 
 def _quote(example: Example, dataset: Dataset) -> str:
     """What the example says, escaped."""
-    return escape(_cut(_raw_text(example, dataset), MAX_TEXT))
+    return escape(cut(_raw_text(example, dataset), MAX_TEXT))
 
 
 def _raw_text(example: Example, dataset: Dataset) -> str:
@@ -179,7 +155,7 @@ def _class_counts(summary: Summary, names: Sequence[str]) -> str:
     )
     body = f'<p class="legend">{legend}</p>'
     if not names:
-        return _section("Examples", body)
+        return render_section("Examples", body)
     totals = np.sum([summary.per_class[side] for side in sides], axis=0)
     order = list(np.argsort(-totals, kind="stable")) if len(names) > MAX_CLASSES else list(range(len(names)))
     half = MAX_CLASSES // 2
@@ -191,8 +167,8 @@ def _class_counts(summary: Summary, names: Sequence[str]) -> str:
         parts = [summary.per_class[side][number] for side in sides]
         title = ", ".join(f"{side} {n:,}" for side, n in zip(sides, parts, strict=True))
         bar = draw_stacked_bar(parts, int(totals.max()), title=f"{names[number]}: {title}")
-        rows.append(f'<span class="name">{escape(_cut(names[number], 40))}</span>{bar}<span>{totals[number]:,}</span>')
-    return _section("Examples", f'{body}<div class="counts">{"".join(rows)}</div>')
+        rows.append(f'<span class="name">{escape(cut(names[number], 40))}</span>{bar}<span>{totals[number]:,}</span>')
+    return render_section("Examples", f'{body}<div class="counts">{"".join(rows)}</div>')
 
 
 # ---- samples
@@ -203,7 +179,7 @@ def _samples(dataset: Dataset) -> str:
     features = dataset.features
     if not features.class_names:
         rows = np.linspace(0, len(dataset.splits["train"]) - 1, 2 * N_ROWS).astype(np.int64)
-        return _section("Samples", _sample_table(dataset, [("", np.unique(rows))]))
+        return render_section("Samples", _sample_table(dataset, [("", np.unique(rows))]))
     labels = dataset.splits["train"].label_array()
     chosen = []
     for number, name in enumerate(features.class_names[:MAX_CLASSES]):
@@ -214,8 +190,8 @@ def _samples(dataset: Dataset) -> str:
     about = f"The first {MAX_CLASSES} classes of {len(features.class_names):,}." if n_more > 0 else ""
     if features.kind == "image":
         body = "".join(_sample_images(dataset, name, rows) for name, rows in chosen)
-        return _section("Samples", f'<div class="classes">{body}</div>', about=about)
-    return _section("Samples", _sample_table(dataset, chosen), about=about)
+        return render_section("Samples", f'<div class="classes">{body}</div>', about=about)
+    return render_section("Samples", _sample_table(dataset, chosen), about=about)
 
 
 def _sample_images(dataset: Dataset, name: str, rows: Any) -> str:
@@ -224,7 +200,7 @@ def _sample_images(dataset: Dataset, name: str, rows: Any) -> str:
         draw_thumbnail(np.asarray(split.inputs[split.rows[row]]), alt=f"{name}: {split.id_of(int(row))}")
         for row in rows
     )
-    return f'<h3>{escape(_cut(name, 40))}</h3><div class="strip">{"".join(images)}</div>'
+    return f'<h3>{escape(cut(name, 40))}</h3><div class="strip">{"".join(images)}</div>'
 
 
 def _sample_table(dataset: Dataset, chosen: Sequence[tuple[str, Any]]) -> str:
@@ -241,10 +217,10 @@ def _sample_table(dataset: Dataset, chosen: Sequence[tuple[str, Any]]) -> str:
     for name, numbers in chosen:
         for number in numbers:
             raw = split.raw.row(int(split.rows[number]), named=True)
-            first = escape(_cut(name, MAX_CELL)) if is_class else f"{labels[number]:.6g}"
-            cells = [_cut(str(raw["text"]), MAX_TEXT)] if is_text else [_cell(raw[one], types[one]) for one in columns]
+            first = escape(cut(name, MAX_CELL)) if is_class else f"{labels[number]:.6g}"
+            cells = [cut(str(raw["text"]), MAX_TEXT)] if is_text else [_cell(raw[one], types[one]) for one in columns]
             rows.append(f"<tr><th>{first}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-    head = "".join(f"<th>{escape(_cut(one, MAX_CELL))}</th>" for one in heads)
+    head = "".join(f"<th>{escape(cut(one, MAX_CELL))}</th>" for one in heads)
     kind = "texts" if is_text else "cells"
     more = len(types) - len(columns) if not is_text else 0
     note = f'<p class="about">and {more:,} more columns</p>' if more > 0 else ""
@@ -262,7 +238,7 @@ def _cell(value: Any, type_: str) -> str:
         return "yes" if value else "no"
     if type_ == "date":
         return spell_day(value)
-    return f"{value:.6g}" if isinstance(value, float) else _cut(str(value), MAX_CELL)
+    return f"{value:.6g}" if isinstance(value, float) else cut(str(value), MAX_CELL)
 
 
 # ---- labels in doubt
@@ -280,14 +256,14 @@ def _suspects(diagnosis: Diagnosis, dataset: Dataset) -> str:
             _figure(one.example, dataset, f"{one.label}, or {one.suggested}?", _end(one.example.name))
             for one in diagnosis.suspects
         )
-        return _section("Labels in doubt", f'<div class="grid">{figures}</div>', about=about)
+        return render_section("Labels in doubt", f'<div class="grid">{figures}</div>', about=about)
     rows = "".join(
-        f"<tr><th>{escape(_cut(one.label, MAX_CELL))}</th><td>{escape(_cut(one.suggested, MAX_CELL))}?</td>"
+        f"<tr><th>{escape(cut(one.label, MAX_CELL))}</th><td>{escape(cut(one.suggested, MAX_CELL))}?</td>"
         f"<td>{_quote(one.example, dataset)}<small>{escape(one.example.name)}</small></td></tr>"
         for one in diagnosis.suspects
     )
     head = "<tr><th>label</th><th>or</th><th>example</th></tr>"
-    return _section(
+    return render_section(
         "Labels in doubt", f'<div class="scroll"><table class="texts">{head}{rows}</table></div>', about=about
     )
 
@@ -297,7 +273,7 @@ def _suspects(diagnosis: Diagnosis, dataset: Dataset) -> str:
 
 def _spreads(summary: Summary) -> str:
     cards = "".join(_spread_card(name, one) for name, one in summary.spreads.items())
-    return _section("Distributions", f'<div class="cards">{cards}</div>' if cards else "")
+    return render_section("Distributions", f'<div class="cards">{cards}</div>' if cards else "")
 
 
 def _spread_card(name: str, spread: Spread) -> str:
@@ -318,7 +294,9 @@ def _columns(columns: Sequence[ColumnSummary]) -> str:
     head = "<tr><th>column</th><th>type</th><th>missing</th><th>distinct</th><th>values</th></tr>"
     more = len(columns) - MAX_LISTED_COLUMNS
     about = f"The first {MAX_LISTED_COLUMNS} of {len(columns):,}." if more > 0 else ""
-    return _section("Columns", f'<div class="scroll"><table class="columns">{head}{shown}</table></div>', about=about)
+    return render_section(
+        "Columns", f'<div class="scroll"><table class="columns">{head}{shown}</table></div>', about=about
+    )
 
 
 def _column_row(column: ColumnSummary) -> str:
@@ -330,7 +308,7 @@ def _column_row(column: ColumnSummary) -> str:
     low_high = f'<p class="ends">{say_values(column)}</p>' if column.spread is not None else ""
     missing = f"{column.missing:.1%}" if column.n_missing else "none"
     return (
-        f"<tr><th>{escape(_cut(column.name, MAX_CELL))}</th><td>{column.type}</td><td>{missing}</td>"
+        f"<tr><th>{escape(cut(column.name, MAX_CELL))}</th><td>{column.type}</td><td>{missing}</td>"
         f"<td>{column.n_distinct:,}</td><td>{chart}{low_high}</td></tr>"
     )
 
@@ -339,14 +317,10 @@ def _frequent(frequent: Sequence[tuple[str, int]], most: int) -> Iterator[str]:
     yield '<div class="counts">'
     for value, n in frequent:
         bar = draw_stacked_bar([n], most, title=f"{value}: {n:,}")
-        yield f'<span class="name">{escape(_cut(value, 24)) or "(empty)"}</span>{bar}<span>{n:,}</span>'
+        yield f'<span class="name">{escape(cut(value, 24)) or "(empty)"}</span>{bar}<span>{n:,}</span>'
     yield "</div>"
 
 
 def _seen(lines: Sequence[str]) -> str:
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return _section("What was seen", f"<ul>{items}</ul>" if items else "")
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return render_section("What was seen", f"<ul>{items}</ul>" if items else "")

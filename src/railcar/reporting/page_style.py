@@ -9,13 +9,13 @@ STYLE = """
 :root {
   --paper: #fbfbfa; --card: #fff; --ink: #1d1f21; --pale: #5f6468; --line: #e2e3e1; --accent: #0072b2;
   --part0: #0072b2; --part1: #e69f00; --part2: #009e73; --error: #b8360a; --warning: #8a6100; --note: #55606a;
-  --good: #00714f;
+  --good: #00714f; --c2: #009e73; --c3: #cc79a7; --c4: #d55e00; --c5: #56b4e9; --c6: #8a6d00; --c7: #5f6468;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #16181a; --card: #1f2224; --ink: #e7e8e8; --pale: #a2a8ad; --line: #34383b; --accent: #56b4e9;
     --part0: #56b4e9; --part1: #f0b93a; --part2: #2fc79a; --error: #ff8a5c; --warning: #f0b93a; --note: #a2b0bc;
-    --good: #2fc79a;
+    --good: #2fc79a; --c2: #2fc79a; --c3: #e79ac6; --c4: #ff8a5c; --c5: #9fd6f5; --c6: #d9c04a; --c7: #a2a8ad;
   }
 }
 * { box-sizing: border-box; }
@@ -78,6 +78,33 @@ table.texts td:last-child { width: 80%; min-width: 11rem; overflow-wrap: anywher
 table.columns td:last-child { min-width: 220px; width: 45%; }
 table.columns svg.histogram { height: 34px; }
 table.columns svg.bar { height: 10px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 18px 28px; }
+.chart { display: grid; grid-template: auto 230px 1.5em auto / var(--beside) minmax(0, 1fr); font-size: .8rem;
+  color: var(--pale); font-variant-numeric: tabular-nums; }
+.chart .of { grid-column: 1 / -1; margin: 0 0 8px; }
+.chart .beside { grid-row: 2; position: relative; }
+.chart .beside span { position: absolute; right: 7px; line-height: 1; transform: translateY(50%); }
+.chart .drawing { grid-row: 2; grid-column: 2; min-width: 0; }
+.chart .below { grid-row: 3; grid-column: 2; position: relative; margin-right: 8px; }
+.chart .below span { position: absolute; top: 4px; transform: translateX(-50%); white-space: nowrap; }
+.chart .along { grid-row: 4; grid-column: 2; text-align: center; margin: 2px 0 0; }
+.chart svg { height: 100%; overflow: visible; }
+.chart svg * { vector-effect: non-scaling-stroke; fill: none; }
+.chart .rule { stroke: var(--line); }
+.chart .diagonal { stroke: var(--pale); stroke-dasharray: 3 4; }
+.chart polyline { stroke-width: 2; stroke-linejoin: round; }
+.chart .pale { stroke-width: 1.2; opacity: .55; }
+.chart .dashed { stroke-dasharray: 6 4; }
+.chart .dots { stroke-width: 4; stroke-linecap: round; opacity: .5; }
+.chart .mark { stroke-width: 9; stroke-linecap: round; }
+.chart rect.fill0 { fill: var(--accent); }
+.stroke0 { stroke: var(--part0); } .stroke1 { stroke: var(--part1); } .stroke2 { stroke: var(--c2); }
+.stroke3 { stroke: var(--c3); } .stroke4 { stroke: var(--c4); } .stroke5 { stroke: var(--c5); }
+.stroke6 { stroke: var(--c6); } .stroke7 { stroke: var(--c7); }
+.fill0 { background: var(--part0); } .fill1 { background: var(--part1); } .fill2 { background: var(--c2); }
+.fill3 { background: var(--c3); } .fill4 { background: var(--c4); } .fill5 { background: var(--c5); }
+.fill6 { background: var(--c6); } .fill7 { background: var(--c7); }
+.legend i.dashed { height: 4px; vertical-align: middle; }
 ul { margin: 0; padding-left: 22px; }
 li { overflow-wrap: anywhere; }
 footer { margin-top: 40px; }
