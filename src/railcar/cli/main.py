@@ -30,6 +30,7 @@ COMMANDS = {
     "train": "Train a model on a data set, or as a recipe says.",
     "tune": "Search for a better recipe.",
     "evaluate": "Measure a run's model on its test split.",
+    "report": "Write a page about a run: results, mistakes, curves, advice.",
     "predict": "Say what is on images, or in the rows of a CSV file.",
     "export": "Write a run's model for other runtimes.",
     "serve": "Serve models over HTTP, with a page to try them.",

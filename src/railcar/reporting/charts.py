@@ -16,6 +16,8 @@ Format = Callable[[float], str]
 
 N_COLOURS = 8
 _MOST_POINTS = 400
+# Each has a dot: one sees where something was measured.
+_FEW = 30
 # Points of a drawing: as many as screens have, so that a rounded place is the right one.
 _SIZE = 1000
 
@@ -44,11 +46,9 @@ class Axis:
     spell: Format = field(default=lambda value: spell_tick(value))
 
 
-def draw_lines(
-    lines: Sequence[Line], *, x: Axis, y: Axis, title: str, diagonal: bool = False, legend: bool = True
-) -> str:
-    """A chart of lines with its axes and, of more than one, a legend; `title` is for who cannot see it. `diagonal`
-    draws where x and y are equal. Empty where there is no point at all."""
+def draw_lines(lines: Sequence[Line], *, x: Axis, y: Axis, title: str, diagonal: bool = False) -> str:
+    """A chart of lines with its axes and a legend of those that have a name; `title` is for who cannot see it.
+    `diagonal` draws where x and y are equal. Empty where there is no point at all."""
     known = [(line, _thin(_finite(line.points, y.is_log))) for line in lines]
     known = [(line, points) for line, points in known if points]
     if not known:
@@ -62,7 +62,7 @@ def draw_lines(
         drawn.append(_polyline(line, points, *scales))
     drawn += [_dots([line.marked], *scales, f"mark stroke{line.colour}") for line, _ in known if line.marked]
     names = [(line.name, line.colour, line.is_dashed) for line, _ in known if line.name]
-    return _frame("".join(drawn), scales, title) + (_legend(names) if legend and len(names) > 1 else "")
+    return _frame("".join(drawn), scales, title) + (_legend(names) if names else "")
 
 
 def draw_dots(points: Sequence[Point], *, x: Axis, y: Axis, title: str, diagonal: bool = False) -> str:
@@ -76,13 +76,14 @@ def draw_dots(points: Sequence[Point], *, x: Axis, y: Axis, title: str, diagonal
     return _frame(line + _dots(points, *scales, "dots stroke0"), scales, title)
 
 
-def draw_bars(edges: Sequence[float], counts: Sequence[float], *, x: Axis, y: Axis, title: str) -> str:
-    """A histogram: a bar for each of `counts`, between two of `edges` (one more)."""
-    if not counts:
+def draw_bars(bins: Sequence[tuple[float, float, float]], *, x: Axis, y: Axis, title: str) -> str:
+    """A histogram: a bar for each of `bins` (from, to, how many); those that are missing are empty."""
+    if not bins:
         return ""
-    scales = _scale(x, edges), _scale(Axis(y.label, 0.0, y.high, spell=y.spell), counts)
+    ends = [end for low, high, _ in bins for end in (low, high)]
+    scales = _scale(x, ends), _scale(Axis(y.label, 0.0, y.high, spell=y.spell), [count for _, _, count in bins])
     bars = []
-    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+    for low, high, count in bins:
         left, right, height = scales[0].place(low), scales[0].place(high), scales[1].place(count)
         where = f'x="{left:g}" y="{_SIZE - height:g}" width="{max(right - left - 2, 1):g}" height="{height:g}"'
         bars.append(f'<rect class="fill0" {where}/>' if count else "")
@@ -145,7 +146,8 @@ def spell_tick(value: float) -> str:
 
 
 def spell_share(value: float) -> str:
-    return f"{value:.4%}".rstrip("0").rstrip(".%") + "%" if value else "0%"
+    """0 to 1 in percent: 97.5%."""
+    return f"{100 * value:.4g}%"
 
 
 # ---- what is drawn
@@ -176,7 +178,8 @@ def _polyline(line: Line, points: Sequence[Point], x: _Scale, y: _Scale) -> str:
     looks = f"stroke{line.colour}" + (" dashed" if line.is_dashed else "") + (" pale" if line.is_pale else "")
     if len(points) == 1:
         return _dots(points, x, y, f"mark {looks}")
-    return f'<polyline class="{looks}" points="{where}"/>'
+    dots = _dots(points, x, y, f"few {looks}") if len(points) <= _FEW else ""
+    return f'<polyline class="{looks}" points="{where}"/>{dots}'
 
 
 def _dots(points: Sequence[Point], x: _Scale, y: _Scale, looks: str) -> str:

@@ -84,7 +84,7 @@ table.columns svg.bar { height: 10px; }
 .chart .of { grid-column: 1 / -1; margin: 0 0 8px; }
 .chart .beside { grid-row: 2; position: relative; }
 .chart .beside span { position: absolute; right: 7px; line-height: 1; transform: translateY(50%); }
-.chart .drawing { grid-row: 2; grid-column: 2; min-width: 0; }
+.chart .drawing { grid-row: 2; grid-column: 2; min-width: 0; overflow: clip; overflow-clip-margin: 6px; }
 .chart .below { grid-row: 3; grid-column: 2; position: relative; margin-right: 8px; }
 .chart .below span { position: absolute; top: 4px; transform: translateX(-50%); white-space: nowrap; }
 .chart .along { grid-row: 4; grid-column: 2; text-align: center; margin: 2px 0 0; }
@@ -96,6 +96,7 @@ table.columns svg.bar { height: 10px; }
 .chart .pale { stroke-width: 1.2; opacity: .55; }
 .chart .dashed { stroke-dasharray: 6 4; }
 .chart .dots { stroke-width: 4; stroke-linecap: round; opacity: .5; }
+.chart .few { stroke-width: 5; stroke-linecap: round; stroke-dasharray: none; }
 .chart .mark { stroke-width: 9; stroke-linecap: round; }
 .chart rect.fill0 { fill: var(--accent); }
 .stroke0 { stroke: var(--part0); } .stroke1 { stroke: var(--part1); } .stroke2 { stroke: var(--c2); }
@@ -105,6 +106,63 @@ table.columns svg.bar { height: 10px; }
 .fill3 { background: var(--c3); } .fill4 { background: var(--c4); } .fill5 { background: var(--c5); }
 .fill6 { background: var(--c6); } .fill7 { background: var(--c7); }
 .legend i.dashed { height: 4px; vertical-align: middle; }
+nav { display: flex; flex-wrap: wrap; gap: 6px 16px; margin: 22px 0 0; padding: 10px 0; font-size: .9rem;
+  border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+a { color: var(--accent); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-top: 16px; }
+.tile { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 12px 14px;
+  font-size: .84rem; color: var(--pale); }
+.tile .value { font-size: 1.35rem; font-weight: 600; color: var(--ink); margin: 0; line-height: 1.25;
+  font-variant-numeric: tabular-nums; }
+.tile:first-child .value { color: var(--accent); }
+.counts + h3, .classes + h3 { margin: 18px 0 4px; }
+.classes.samples { margin-top: 18px; }
+caption { text-align: left; color: var(--pale); padding: 8px 12px; }
+table.confusion { width: auto; }
+table.confusion th, table.confusion td { padding: 5px 9px; text-align: right; white-space: nowrap; }
+table.confusion tr > th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); }
+table.confusion td { background: color-mix(in srgb, var(--accent) calc(var(--share, 0%) * .6), transparent); }
+table.confusion td.right { background: color-mix(in srgb, var(--pale) 16%, transparent); color: var(--pale); }
+.meter { display: inline-block; min-width: 76px; padding: 0 6px; border-radius: 3px; background:
+  linear-gradient(90deg, color-mix(in srgb, var(--accent) 26%, transparent) var(--share), transparent var(--share)); }
+.mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 240px), 1fr)); gap: 12px;
+  margin-top: 10px; }
+.mistakes.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)); }
+.mistake { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px;
+  min-width: 0; break-inside: avoid; }
+.said { font-size: .88rem; line-height: 1.35; margin: 0 0 8px; }
+.doubt { color: var(--warning); font-weight: 600; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
+.seen { position: relative; min-width: 0; }
+.seen .heat { position: absolute; inset: 0; width: 100%; height: 100%; background: none; }
+.near { font-size: .78rem; color: var(--pale); margin-top: 8px; }
+.near p { margin: 0 0 3px; }
+.near > div { display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; }
+.near figcaption { font-size: .78rem; margin-top: 2px; }
+.quote { font-size: .9rem; overflow-wrap: anywhere; }
+mark { color: inherit; border-radius: 3px; padding: 0 1px; background: none; }
+mark.for { background: color-mix(in srgb, var(--accent) var(--share), transparent); }
+mark.against { background: color-mix(in srgb, var(--part1) var(--share), transparent); }
+dl { margin: 0; font-size: .86rem; }
+dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
+dl.row { display: grid; grid-template-columns: minmax(0, 1.2fr) minmax(0, 1fr) minmax(60px, 1fr); gap: 3px 10px; }
+dl.row dt { color: var(--pale); overflow-wrap: anywhere; }
+.weight { position: relative; border-left: 1px solid transparent; }
+.weight::before { content: ""; position: absolute; left: 50%; top: 0; bottom: 0; border-left: 1px solid var(--line); }
+.weight i { position: absolute; top: 5px; height: 10px; width: var(--share); border-radius: 2px; }
+.weight i.for { left: 50%; background: var(--accent); }
+.weight i.against { right: 50%; background: var(--part1); }
+dl.facts { display: grid; grid-template-columns: minmax(90px, max-content) minmax(0, 1fr); gap: 5px 18px; }
+dl.facts dt { color: var(--pale); }
+dl.commands { display: grid; grid-template-columns: minmax(0, max-content) minmax(0, 1fr); gap: 6px 22px; }
+dl.commands dd { color: var(--pale); }
+pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px;
+  color: var(--ink); font-size: .82rem; line-height: 1.4; }
+code { overflow-wrap: anywhere; }
+table.choices td:first-of-type { min-width: 8rem; max-width: 20rem; overflow-wrap: anywhere; }
+table.choices th { white-space: nowrap; }
+table.texts.choices td:last-child { width: auto; min-width: 16rem; }
+section > details { margin-top: 10px; }
 ul { margin: 0; padding-left: 22px; }
 li { overflow-wrap: anywhere; }
 footer { margin-top: 40px; }
@@ -116,5 +174,15 @@ footer { margin-top: 40px; }
   .classes h3 { margin-top: 8px; max-width: none; }
   .strip { grid-template-columns: repeat(5, minmax(0, 1fr)); }
   .counts .name { max-width: 8rem; }
+  dl.commands { grid-template-columns: minmax(0, 1fr); gap: 0; }
+  dl.commands dd { margin-bottom: 8px; }
+}
+@media print {
+  :root { --paper: #fff; --card: #fff; --ink: #000; --pale: #444; --line: #ccc; --accent: #0072b2; --part0: #0072b2;
+    --part1: #b36b00; }
+  body { font-size: 12px; }
+  nav { display: none; }
+  section, .finding, .tile { break-inside: avoid-page; }
+  .scroll { overflow: visible; }
 }
 """

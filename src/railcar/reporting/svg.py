@@ -25,11 +25,11 @@ def draw_histogram(spread: Spread, *, title: str) -> str:
     )
 
 
-def draw_stacked_bar(parts: Sequence[int], most: int, *, title: str) -> str:
+def draw_stacked_bar(parts: Sequence[float], most: float, *, title: str) -> str:
     """One bar of several parts, of classes `part0`, `part1`, ...; `most` is what fills the width."""
     at, bars = 0.0, []
     for number, part in enumerate(parts):
-        width = 100 * part / max(most, 1)
+        width = 100 * part / most if most else 0.0
         bars.append(f'<rect class="part{number}" x="{at:.3f}" y="0" width="{width:.3f}" height="10"/>')
         at += width
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from PIL import Image
 
 MAX_SIDE = 112
 _SMALL = 64
+_ORANGE = (255, 120, 0)
 
 
 def draw_thumbnail(image: NDArray[np.uint8], *, alt: str) -> str:
@@ -36,3 +38,14 @@ def _encode(image: NDArray[np.uint8]) -> str:
         picture.save(buffer, "JPEG", quality=85)
     kind = "png" if is_small else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def draw_heat(heat: Sequence[Sequence[float]]) -> str:
+    """A data URI of a picture to lie over another one: `heat` [rows, columns], 0 to 1, from clear to orange."""
+    shares = np.clip(np.asarray(heat, np.float64), 0, 1)
+    picture = np.zeros((*shares.shape, 4), np.uint8)
+    picture[..., :3] = _ORANGE
+    picture[..., 3] = np.rint(200 * shares)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

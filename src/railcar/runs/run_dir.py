@@ -61,6 +61,8 @@ class RunDir:
         self.evaluation_path = self.path / "evaluation.json"
         self.predictions_path = self.path / "predictions.parquet"
         self.plots = self.path / "plots"
+        self.report_path = self.path / "report.html"
+        self.explained_path = self.path / "report.json"
         self.artifact = self.path / "artifact"
         self.log_path = self.path / "log.txt"
         self.unsent_path = self.path / UNSENT

@@ -1,0 +1,55 @@
+"""`railcar report`: parse, call `workflows.report`, say where the page is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from railcar.cli.console import Console
+from railcar.cli.options import common_options, runs_dir_option, trust_option
+from railcar.errors import NotFound
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Make anew what only the model and its data can tell: mistakes and what it looked at, labels in doubt.",
+)
+@trust_option
+@runs_dir_option
+@common_options(json=True)
+def command(run: str | None, opens: bool, explain: bool, trust: bool, runs_dir: Path | str, console: Console) -> None:
+    """Write report.html of RUN: one page that opens without a network.
+
+    RUN is a name, a unique prefix, a folder or an address; the newest if not given. A training writes the page at its
+    end; this writes it anew, from the run's files.
+    """
+    from railcar.workflows.report import report
+
+    path = report(
+        run,
+        explain=explain,
+        trust=trust,
+        runs_dir=runs_dir,
+        quiet=console.quiet,
+        verbose=console.verbose,
+        color=console.color,
+    )
+    if console.json:
+        console.json_result({"report": str(path)})
+    else:
+        console.result(str(path))
+    if opens:
+        open_page(path)
+
+
+def open_page(path: Path) -> None:
+    """Open a file in the user's browser. Raises `NotFound` where there is none."""
+    import webbrowser
+
+    if not webbrowser.open(path.absolute().as_uri()):
+        raise NotFound("no browser was found to open the page with", hint=f"open it by hand: {path}")
