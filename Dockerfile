@@ -10,8 +10,10 @@ FROM python:3.12-slim AS build
 WORKDIR /railcar
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src
+# `docker build --build-arg MORE=onnxruntime`: what exports of --format onnx need besides.
+ARG MORE=
 RUN python -m venv /opt/railcar \
-    && /opt/railcar/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[serve]"
+    && /opt/railcar/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[serve]" $MORE
 
 FROM python:3.12-slim
 COPY --from=build /opt/railcar /opt/railcar

@@ -123,7 +123,8 @@ async def _serve(
             await one.refresh()
             if one.current is None:
                 _, what = next(iter(one.faults.values()), (None, f"{one.source.folder}: no version is there"))
-                raise ArtifactError(f"{one.name}: {what}", hint="serve another version, or export it anew")
+                mend = "install it, or export with --format litert" if "not installed" in what else "export it anew"
+                raise ArtifactError(f"{one.name}: {what}", hint=f"serve another version, or {mend}")
         guard = Guard(settings["hosts"], settings["token"])
         kept = Limits(max_body=settings["max_body"], timeout_s=settings["timeout_s"])
         app = App(models, guard, metrics, limits=kept, log=settings["log"])
