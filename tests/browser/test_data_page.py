@@ -8,22 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from railcar.cli.main import main
+from tests.browser.pages import show
 from tests.synthetic import write_image_folder
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-
-
-def show(browser: Chrome, page: Path, *, width: int, scheme: str) -> None:
-    """Open `page` at that width, with the network off."""
-    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-    browser.execute_cdp_cmd("Network.enable", {})
-    browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get(page.as_uri())
 
 
 @pytest.mark.parametrize("source", ["penguins", "sms-spam", "photos"])

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 import railcar
+from tests.browser.pages import find_violations
 from tests.workflows.test_kinds import make_table, write_reviews
 
 if TYPE_CHECKING:
@@ -39,11 +40,6 @@ const data = new DataTransfer();
 data.items.add(new File([bytes], arguments[1], { type: "image/png" }));
 const event = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data });
 document.querySelector(".zone").dispatchEvent(event);
-"""
-AXE = """
-const done = arguments[0];
-axe.run(document).then(({ violations }) => done(violations.map(({ impact, id, nodes }) =>
-  [impact, id, nodes.map((one) => one.html.slice(0, 200))])));
 """
 
 
@@ -109,18 +105,6 @@ def address(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     words = [f"{name}={path}" for name, path in runs.items()]
     with serve(*words, log=tmp_path_factory.mktemp("log") / "stderr.txt") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """axe-core, where `make test` puts it; without it the test is skipped; where CI is set it fails."""
-    path = Path(sys.prefix) / "axe" / "axe.min.js"
-    if not path.is_file():
-        missing = f"needs axe-core: python scripts/fetch_axe.py {path.parent}"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return path.read_text(encoding="utf-8")
 
 
 # ---- what a user does
@@ -367,8 +351,7 @@ def test_the_page_hinders_nobody_and_fits_a_phone(browser: Chrome, address: str,
     grounds = set()
     for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light")):
         show(browser, address, model, width=width, scheme=scheme)
-        browser.execute_script(axe)
-        assert browser.execute_async_script(AXE) == []
+        assert find_violations(browser, axe) == []
         if model == "digits":
             draw(browser, SEVEN)
         elif model == "photos":
@@ -380,7 +363,7 @@ def test_the_page_hinders_nobody_and_fits_a_phone(browser: Chrome, address: str,
         ask_why(browser)
         browser.execute_script("document.querySelectorAll('details').forEach((one) => one.open = true)")
 
-        assert browser.execute_async_script(AXE) == []
+        assert find_violations(browser, axe) == []
         assert browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
         grounds.add(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
     assert len(grounds) == 2
@@ -406,8 +389,7 @@ def test_the_token_is_asked_for_and_kept(browser: Chrome, runs: dict[str, Path],
     with serve(f"photos={runs['photos']}", "--token", TOKEN, log=tmp_path / "stderr.txt") as address:
         browser.get(address)
         wait(browser, "document.getElementById('token')")
-        browser.execute_script(axe)
-        assert browser.execute_async_script(AXE) == []
+        assert find_violations(browser, axe) == []
         type_keys(browser, "not-the-right-one\n")
         wait(browser, "document.querySelector('#start .problem')")
         type_keys(browser, f"{TOKEN}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,70 @@ def test_list_as_json_is_one_document(runs_dir: Path, capsys: pytest.CaptureFixt
 
     assert entry["name"] == run.name
     assert entry["test_accuracy"] == 0.98
+
+
+def test_list_draws_the_course_of_validation_and_shows_the_mae_of_regressions(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(runs_dir, "digits")
+    for step in range(1, 9):
+        run.append_metrics({"step": step, "loss": 1.0, "val_loss": 1.0, "val_accuracy": step / 8})
+    prices = make_run(runs_dir, "prices")
+    write_json(prices.evaluation_path, {"test": {"mae": 12.345, "r2": 0.5}, "validation": {"mae": 10.5}})
+    assert main(["runs", "list"]) == 0
+    shown = capsys.readouterr().out
+
+    assert "▁▂▃▄▅▆▇█" in shown
+    assert "mae 12.35" in shown and "mae 10.5" in shown
+    assert main(["runs", "list", "--json", "--name", "digits"]) == 0
+    [entry] = json.loads(capsys.readouterr().out)
+    assert (entry["curve_of"], entry["curve"]) == ("val_accuracy", [step / 8 for step in range(1, 9)])
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_list_leaves_out_what_does_not_fit_and_never_the_name(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    run = make_run(runs_dir, "mnist-sample")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["runs", "list"]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+
+    assert line.startswith(f"{run.name}  finished")
+    assert len(line) <= max(columns, len(run.name) + 20)
+    assert ("took" in header) == (columns >= 80)
+
+
+def test_list_shows_those_that_are_asked_for_in_the_order_that_is_asked_for(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [make_run(runs_dir, f"run{number}", accuracy=number / 10, batch_size=number).name for number in (5, 9, 7)]
+
+    def list_names(*words: str) -> list[str]:
+        assert main(["runs", "list", "--json", *words]) == 0
+        return [entry["name"] for entry in json.loads(capsys.readouterr().out)]
+
+    assert list_names("--sort", "test") == [names[0], names[2], names[1]]
+    assert list_names("--sort", "test", "--reverse", "--last", "2") == [names[2], names[0]]
+    assert list_names("--where", "training.batch_size>5", "--where", "test.accuracy<0.8") == [names[2]]
+    assert list_names("--name", "run9-*", "--state", "finished") == [names[1]]
+    assert list_names("--state", "failed") == []
+    assert main(["runs", "list", "--state", "failed"]) == 0
+    assert "none of the 3 runs" in capsys.readouterr().err
+    assert main(["runs", "list", "--where", "training.batchsize>5"]) == 2
+    assert "did you mean training.batch_size?" in capsys.readouterr().err
+
+
+def test_list_shows_a_search_as_one_line(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = runs_dir / "penguins-tune-20261122-061500-3f2a"
+    folder.mkdir(parents=True)
+    write_json(folder / "study.json", {"recipe": {}, "n_trials": 20, "measure": "val_accuracy"})
+    write_json(folder / "trials.json", [{"value": 0.5, "seconds": 1.0}, {"value": 0.75, "seconds": 2.0}])
+    assert main(["runs", "list"]) == 0
+
+    assert re.search(rf"{folder.name} +interrupted +2/20 trials +75.00% ", capsys.readouterr().out)
+    assert main(["runs", "show", folder.name]) == 1
+    assert f"--runs-dir {folder / 'trials'}" in capsys.readouterr().err
 
 
 def test_list_without_runs_says_how_to_make_one(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from railcar.cli.main import main
 from tests.synthetic import make_images, write_image_folder
 
 SETS = ("training.steps=150", "training.tensorboard=false", "model.filters=[4]", "training.batch_size=8")
@@ -132,3 +133,9 @@ def test_verbose_writes_where_each_operation_runs_into_the_log(trained: Path, tm
     assert "placement: " in done.stderr and "CPU:0" in done.stderr
     log = next(tmp_path.iterdir()).joinpath("log.txt").read_text()
     assert any("conv1" in line and "CPU:0" in line for line in log.splitlines())
+
+
+@pytest.mark.parametrize("other", ["--dry-run", "--estimate", "--find-lr", "--folds=3", "--workers=2"])
+def test_a_profile_is_of_one_training_in_one_process(other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--profile", "1:2", other, "--runs-dir", str(tmp_path)]) == 2
+    assert f"hint: leave {other.partition('=')[0]} out" in capsys.readouterr().err

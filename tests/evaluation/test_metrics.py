@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from railcar.evaluation.describe import describe
-from railcar.evaluation.metrics import confusion_matrix, log_loss, per_class, softmax, wilson_interval
+from railcar.evaluation.metrics import confusion_matrix, find_mistakes, log_loss, per_class, softmax, wilson_interval
 
 
 def test_a_confusion_matrix_counts_rows_of_truth_and_columns_of_answers():
@@ -35,3 +35,8 @@ def test_an_evaluation_has_what_evaluation_json_promises():
     assert (found["n"], found["n_right"], found["accuracy"]) == (3, 2, pytest.approx(2 / 3))
     assert found["confusion"] == [[1, 0], [1, 1]]
     assert found["accuracy_95"][0] < 2 / 3 < found["accuracy_95"][1]
+
+
+def test_mistakes_are_the_wrong_answers_the_least_likely_class_first():
+    logits = np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0], [0.0, 3.0]])
+    np.testing.assert_array_equal(find_mistakes(logits, np.array([0, 0, 1, 1])), [2, 1])

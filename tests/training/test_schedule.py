@@ -34,6 +34,12 @@ def test_chunks_cover_every_step_once_and_stop_at_validations_and_checkpoints(st
     assert {4, 8, 10, 12, 16, 20, 23} <= set(ends)
 
 
+def test_chunks_end_where_a_profile_begins_and_ends():
+    plan = make_plan(steps=60, epochs=None, validate_every=50, checkpoint_every=50, steps_per_call=20)
+    plan.profile = (25, 33)
+    assert list(plan.chunks(0)) == [(0, 20), (20, 5), (25, 8), (33, 17), (50, 10)]
+
+
 def test_calls_grow_towards_a_quarter_of_a_second():
     plan = make_plan(steps=10_000, epochs=None, validate_every=10_000, checkpoint_every=10_000, log_every=10_000)
     sizes = []

@@ -140,3 +140,13 @@ def test_a_batch_is_one_grid_of_images_with_its_labels_described(tmp_path: Path)
     width, height = (int(value) for value in read_values(events, "batch")[0][:2])
     assert (width, height) == (24, 16)
     assert "cat, dog, owl" in events.summary_metadata["batch"].summary_description
+
+
+def test_mistakes_are_a_grid_with_answer_and_label_and_none_are_nothing(tmp_path: Path) -> None:
+    with Summaries(tmp_path) as summaries:
+        summaries.mistakes(IMAGES[:2], np.array([0, 1]), np.array([1, 2]), ["cat", "dog", "owl"], step=7)
+        summaries.mistakes(IMAGES[:0], np.array([]), np.array([]), ["cat", "dog", "owl"], step=8)
+    events = read_events(tmp_path)
+
+    assert [event.step for event in events.Tensors("mistakes")] == [7]
+    assert "dog (is cat), owl (is dog)" in events.summary_metadata["mistakes"].summary_description

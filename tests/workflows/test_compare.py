@@ -89,3 +89,54 @@ def test_of_numbers_the_sign_test_is_made(tmp_path: Path, capsys: pytest.Capture
     assert pair["test"] == "sign" and pair["is_real"] and pair["n_only_one"] > pair["n_only_other"]
     assert main(["runs", "compare", *(str(run.path) for run in runs)]) == 0
     assert "sign test" in capsys.readouterr().out
+
+
+def answer(generator: np.random.Generator, difficulty: np.ndarray, skill: float = 0.0) -> np.ndarray:
+    """Which answers of a model are right; what is hard for one is hard for all."""
+    return generator.random(len(difficulty)) > difficulty * (1 - skill)
+
+
+def test_of_twenty_pairs_of_equally_good_models_at_most_three_are_called_different(tmp_path: Path):
+    generator = np.random.default_rng(1)
+    difficulty = generator.random(2000) ** 8
+    n_different = 0
+    for at in range(20):
+        pair = [make_run(tmp_path / f"{at}", f"seed{k}", answer(generator, difficulty)) for k in (0, 1)]
+        n_different += compare(pair)["pairs"][0]["is_real"]
+    assert n_different <= 3
+    short = make_run(tmp_path, "short", answer(generator, difficulty))
+    long = make_run(tmp_path, "long", answer(generator, difficulty, skill=0.4))
+    assert compare([short, long])["pairs"][0]["is_real"]
+
+
+def test_the_best_of_many_is_held_to_all_comparisons_that_made_it_the_best(tmp_path: Path):
+    best, poor = make_run(tmp_path, "best", make_right(20)), make_run(tmp_path, "poor", make_right(40, begin=15))
+    others = [make_run(tmp_path, f"run{at}", make_right(22, begin=at)) for at in range(4)]
+    [alone] = compare([best, poor])["pairs"]
+    among = compare([best, poor, *others])["pairs"]
+    assert len(among) == 5
+    assert among[0]["p"] == pytest.approx(15 * alone["p"])  # six runs make fifteen pairs
+    assert alone["is_real"] and not among[0]["is_real"]
+
+
+def test_the_page_is_written_beside_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    good = make_run(tmp_path, "good", make_right(5))
+    poor = make_run(tmp_path, "poor", make_right(40, begin=3))
+    good.recipe_path.write_text("data:\n  source: /somewhere/far/away/in/a/folder/with/a/long/name/photos.csv\n")
+    words = ["runs", "compare", str(good.path), str(poor.path)]
+    page = tmp_path / "pages" / "compare.html"
+    page.parent.mkdir()
+    assert main([*words, "--html", str(page)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1] == f"page  {page}"
+    assert max(map(len, shown.splitlines()[:-1])) <= 80 and "photos.csv" in shown
+    assert "A is better than B" in page.read_text()
+    page.unlink()
+    assert main([*words, "--html", str(page), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["page"] == str(page) and page.is_file()
+    assert main([*words, "--html", str(good.recipe_path / "x.html")]) == 1
+    assert "error:" in capsys.readouterr().err
+    good.evaluation_path.write_text('{"test": {"per_class": 3, "accuracy": 0.9}, "checkpoint": "x"}')
+    poor.evaluation_path.write_text('{"test": {"per_class": 3, "accuracy": 0.9}, "checkpoint": "x"}')
+    assert main([*words, "--html", str(page)]) == 1
+    assert "Traceback" not in capsys.readouterr().err

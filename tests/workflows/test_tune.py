@@ -19,6 +19,7 @@ import railcar
 from railcar.errors import NotFound, RecipeError, RunError, UsageError
 from railcar.recipe.load import load_recipe
 from railcar.runs.run_dir import RunDir, read_json
+from railcar.tuning.hparams import has_hparams
 
 QUICK = ("--set", "training.epochs=2", "--set", "training.batch_size=16")
 
@@ -82,6 +83,7 @@ def test_the_test_side_is_not_looked_at_and_the_best_recipe_trains_to_what_was_f
         run = RunDir(found.path / "trials" / trial.run)
         evaluation = read_json(run.evaluation_path)
         assert evaluation is not None and "test" not in evaluation and "validation" in evaluation
+        assert has_hparams(run.tensorboard)
         assert "test" not in pl.read_parquet(run.splits_path)["side"].to_list()
     assert found.trials[0].number == 0 and found.default == found.trials[0]
     recipe = load_recipe(found.recipe)

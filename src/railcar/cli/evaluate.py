@@ -16,6 +16,12 @@ from railcar.cli.options import common_options, runs_dir_option, trust_option
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), help="Which split; test if there is one.")
 @click.option("--checkpoint", metavar="best|last|STEP", help="Which checkpoint; the artifact's if not given.")
 @click.option(
+    "--by",
+    metavar="COLUMN",
+    multiple=True,
+    help="The figures for each value of a column of the data, used by the model or not; may be repeated.",
+)
+@click.option(
     "--calibrate", is_flag=True, help="Make its probabilities believable, by the validation split; answers stay."
 )
 @trust_option
@@ -26,6 +32,7 @@ def command(
     data: str | None,
     split: str | None,
     checkpoint: str | None,
+    by: tuple[str, ...],
     calibrate: bool,
     trust: bool,
     runs_dir: Path | str,
@@ -33,6 +40,7 @@ def command(
 ) -> None:
     """Measure the model of RUN (a name, a unique prefix, a folder or an address; the newest if not given) on
     its test split."""
+    from railcar.reporting.group_tables import format_groups
     from railcar.reporting.tables import format_details, format_evaluation
     from railcar.workflows.evaluate import evaluate
 
@@ -41,6 +49,7 @@ def command(
         data=data,
         split=split,
         checkpoint=checkpoint,
+        by=by,
         calibrate=calibrate,
         trust=trust,
         runs_dir=runs_dir,
@@ -51,4 +60,5 @@ def command(
     if console.json:
         console.json_result(evaluation)
     else:
-        console.result(f"{format_evaluation(evaluation)}\n\n{format_details(evaluation)}")
+        parts = [format_evaluation(evaluation), format_details(evaluation), *format_groups(evaluation)]
+        console.result("\n\n".join(parts))

@@ -36,7 +36,7 @@ COMMANDS = {
     "serve": "Serve models over HTTP, with a page to try them.",
     "data": "Check data, prepare it, and look after the cache.",
     "machine": "Use other machines: your own over ssh, or rented ones.",
-    "runs": "List, show, compare and delete runs.",
+    "runs": "List, watch, show, compare and delete runs.",
     "tensorboard": "Open runs in TensorBoard.",
     "recipe": "List, show and check recipes.",
     "bench": "Measure how fast this machine trains, and how fast it could.",

@@ -1,12 +1,10 @@
-"""`railcar runs list|show|compare|delete`: parse and print. What is known of runs comes from `railcar.runs.index`."""
+"""`railcar runs list|watch|show|compare|delete`: parse and print. What is known of runs is `railcar.runs.index`'s."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,10 @@ import click
 from railcar.cli.console import Console
 from railcar.cli.options import common_options, runs_dir_option
 from railcar.cli.runs_compare import command as compare_command
-from railcar.cli.text import format_age, format_duration, format_size, format_table, share_text, value_text
+from railcar.cli.runs_list import command as list_command
+from railcar.cli.runs_list import steps_text, to_plain
+from railcar.cli.runs_watch import command as watch_command
+from railcar.cli.text import format_age, format_duration, format_size, share_text, value_text
 from railcar.errors import RailcarError, UsageError
 from railcar.runs.index import (
     RunSummary,
@@ -23,30 +24,20 @@ from railcar.runs.index import (
     read_evaluation,
     read_recipe,
 )
-from railcar.runs.place import list_runs_at, measure_run, name_run, open_run, remove_run, summarize_at
+from railcar.runs.place import measure_run, name_run, open_run, remove_run, summarize_at
 from railcar.runs.run_dir import RunDir, read_json
 
 
 @click.group("runs")
 def command() -> None:
-    """List, show, compare and delete runs.
+    """List, watch, show, compare and delete runs.
 
     RUN is a run's name, a unique prefix of it, its folder, or its address in a bucket; left out, it is the newest one.
     """
 
 
-@command.command("list")
-@runs_dir_option
-@common_options(json=True)
-def list_command(runs_dir: Path | str, console: Console) -> None:
-    """All runs, oldest first: state, steps, accuracy, age and time taken."""
-    summaries = list_runs_at(runs_dir)
-    if console.json:
-        console.json_result([_plain(summary) for summary in summaries])
-    elif not summaries:
-        console.note(f"there are no runs in {runs_dir}; make one with: railcar train")
-    else:
-        console.result(_list_table(summaries))
+command.add_command(list_command)
+command.add_command(watch_command)
 
 
 @command.command("show")
@@ -62,7 +53,7 @@ def show_command(wanted: str | None, runs_dir: Path | str, console: Console) -> 
         raise foreign_content(run.path)
     if console.json:
         document = {"manifest": manifest, "recipe": recipe, "decisions": decisions, "evaluation": evaluation}
-        console.json_result({**_plain(summary), **document, "files": _files(run)})
+        console.json_result({**to_plain(summary), **document, "files": _files(run)})
         return
     try:
         parts = [
@@ -106,36 +97,10 @@ def _ask(runs: Sequence[RunDir]) -> None:
         raise RailcarError("nothing was deleted", hint="answer y to delete")
 
 
-def _list_table(summaries: Sequence[RunSummary]) -> str:
-    """As wide as the terminal: what matters least is left out first, names never (they are there to be copied)."""
-    header = ["name", "state", "step", "val", "test", "age", "took"]
-    rows = [
-        [
-            summary.name,
-            summary.state,
-            _steps_text(summary),
-            share_text(summary.val_accuracy),
-            share_text(summary.test_accuracy),
-            format_age(summary.started),
-            format_duration(summary.took_s),
-        ]
-        for summary in summaries
-    ]
-    width = shutil.get_terminal_size().columns
-    table = [header, *rows]
-    for dropped in ("took", "age", "step", "val"):
-        text = format_table(table, right_from=2)
-        if max(len(line) for line in text.splitlines()) <= width:
-            return text
-        column = table[0].index(dropped)
-        table = [row[:column] + row[column + 1 :] for row in table]
-    return format_table(table, right_from=2)
-
-
 def _heading(summary: RunSummary, manifest: dict[str, Any]) -> str:
     lines = [summary.name]
     took = f", took {format_duration(summary.took_s)}" if summary.took_s is not None else ""
-    lines.append(f"{summary.state} at step {_steps_text(summary)}, started {format_age(summary.started)} ago{took}")
+    lines.append(f"{summary.state} at step {steps_text(summary)}, started {format_age(summary.started)} ago{took}")
     data = manifest.get("data") or {}
     sizes = [f"{data[f'n_{side}']:,} {side}" for side in ("train", "validation", "test") if data.get(f"n_{side}")]
     if data.get("source"):
@@ -204,17 +169,3 @@ def _size(path: Path) -> int:
     if path.is_dir():
         return sum(inner.stat().st_size for inner in path.rglob("*") if inner.is_file())
     return path.lstat().st_size
-
-
-def _plain(summary: RunSummary) -> dict[str, Any]:
-    return {
-        **asdict(summary),
-        "path": str(summary.path),
-        "started": summary.started.isoformat() if summary.started else None,
-    }
-
-
-def _steps_text(summary: RunSummary) -> str:
-    if summary.step is None:
-        return "-"
-    return str(summary.step) if summary.steps in (None, summary.step) else f"{summary.step}/{summary.steps}"

@@ -65,6 +65,11 @@ _EXAMPLE = {"image": "IMAGE...", "text": "--text TEXT", "table": "ROWS.csv"}
     metavar="N",
     help="Train with N processes on this computer, which share every batch, for trying out.",
 )
+@click.option(
+    "--profile",
+    metavar="FIRST:LAST",
+    help="Trace some steps and say which operations took the longest: 100:120 are the twenty after the first hundred.",
+)
 @rental_options(with_on=True)
 @runs_dir_option
 @common_options(json=True)
@@ -82,6 +87,7 @@ def command(
     estimate: bool,
     find_lr: bool,
     workers: int,
+    profile: str | None,
     rental: dict[str, Any] | None,
     runs_dir: Path | str,
     console: Console,
@@ -94,7 +100,7 @@ def command(
     embedded sample, without a network.
     """
     from railcar.workflows.inputs import resolve_input, with_name
-    from railcar.workflows.requests import check_alone, check_time
+    from railcar.workflows.requests import check_alone, check_time, read_profile
 
     # A fault of the recipe is told before anything else is imported.
     is_new = resume is None and from_run is None
@@ -112,6 +118,7 @@ def command(
             "--estimate": estimate,
             "--find-lr": find_lr,
             "--workers": workers > 1,
+            "--profile": profile is not None,
         }
     )
     look: dict[str, Any] = {"quiet": console.quiet, "verbose": console.verbose, "color": console.color}
@@ -120,7 +127,8 @@ def command(
             check_alone(data, name, from_run)
         if time_s is not None:
             check_time(time_s, resume is not None, workers)
-        return _train_away(given, resume, overrides, rental, time_s, runs_dir, console)
+        read_profile(profile, workers)
+        return _train_away(given, resume, overrides, rental, time_s, profile, runs_dir, console)
     if folds is not None:
         return _show_folds(data, folds, with_name(overrides, name), time_s, runs_dir, look, console)
     if dry_run:
@@ -142,6 +150,7 @@ def command(
         trust=trust,
         time_s=time_s,
         workers=workers,
+        profile=profile,
         runs_dir=runs_dir,
         **look,
     )
@@ -155,6 +164,7 @@ _INSTEAD = ("--dry-run", "--estimate", "--find-lr")
 _ALONE = {
     "--on": ("--on is for one training, new or stopped", ("--from", *_INSTEAD, "--folds", "--workers")),
     "--time": ("--time is for a training", _INSTEAD),
+    "--profile": ("--profile is of one training, in one process", (*_INSTEAD, "--folds", "--workers")),
     "--folds": ("--folds begins new trainings, one after the other", (*_OLD, *_INSTEAD, "--workers")),
     "--dry-run": ("--dry-run shows what a new training would do", (*_OLD, "--estimate", "--find-lr")),
     "--estimate": ("--estimate is of a new training", (*_OLD, "--find-lr")),
@@ -175,6 +185,7 @@ def _train_away(
     overrides: tuple[str, ...],
     asked: dict[str, Any],
     time_s: float | None,
+    profile: str | None,
     runs_dir: Path | str,
     console: Console,
 ) -> int:
@@ -198,7 +209,10 @@ def _train_away(
         load, recipe = pack(given), given.recipe
         words += [] if given.is_complete else ["--name", recipe.name, *to_words(given.overrides)]
         words += ["--time", f"{time_s:g}s"] if time_s is not None else []
+    words += ["--profile", profile] if profile is not None else []
     rental = make_rental(asked, recipe)
+    if profile is not None and rental.nodes > 1:
+        raise UsageError("--profile is for one process", hint="leave it out, or set machine.nodes to 1")
     train = train_on_nodes if rental.nodes > 1 else train_on
     away = train(rental, load, words, runs_dir, console.note, console.pass_on)
     return show_away(away, console)

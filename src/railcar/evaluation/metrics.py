@@ -55,6 +55,13 @@ def log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArr
     return np.log(np.exp(shifted).sum(axis=-1)) - shifted[np.arange(len(labels)), labels]
 
 
+def find_mistakes(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """int64 [m]: the examples that are called another class than theirs, those first whose class got the least
+    probability."""
+    worst = np.argsort(-log_loss(logits, labels), kind="stable")
+    return worst[logits.argmax(axis=-1)[worst] != labels[worst]]
+
+
 def in_unit(
     outputs: NDArray[np.floating], labels: NDArray[np.floating], target: tuple[float, float] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

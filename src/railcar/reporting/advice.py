@@ -213,6 +213,22 @@ def _doubtful(result: Result) -> Advice | None:
     return Advice(NOTE, f"{many} wrong", "look at them below; a wrong label in the test data counts as a mistake")
 
 
+def _worse_for_some(result: Result) -> Advice | None:
+    """Of a column that it was measured by, one value is worse than the others together, by more than luck."""
+    measure = "mae" if result.is_regression else "accuracy"
+    for column, found in (result.shown.get("groups") or {}).items():
+        rows = [row for row in found["groups"] if row["is_apart"]]
+        if not found["is_real"] or not rows:
+            continue
+        worst = max(rows, key=lambda row: row[measure] if result.is_regression else -row[measure])
+        mean, value = result.shown[measure], worst[measure]
+        if (value > mean) == result.is_regression:
+            figures = f"{value:.3g} off to {mean:.3g}" if result.is_regression else f"{value:.1%} right of {mean:.1%}"
+            what = f"it is worse for {worst['group']} ({column}) than for all: {figures}"
+            return Advice(WARNING, what, f"more {result.noun} of it, and say so to those who use the model")
+    return None
+
+
 def _other_data(result: Result) -> Advice | None:
     """Test and validation tell different things."""
     test, held = result.evaluation.get("test"), result.evaluation.get("validation")
@@ -234,6 +250,7 @@ _RULES: tuple[Callable[[Result], Advice | None], ...] = (
     _too_simple,
     _still_learning,
     _weak_classes,
+    _worse_for_some,
     _other_data,
     _little_to_test,
     _unbelievable,

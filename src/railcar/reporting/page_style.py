@@ -79,6 +79,7 @@ table.columns td:last-child { min-width: 220px; width: 45%; }
 table.columns svg.histogram { height: 34px; }
 table.columns svg.bar { height: 10px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 18px 28px; }
+.charts.three { grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); }
 .chart { display: grid; grid-template: auto 230px 1.5em auto / var(--beside) minmax(0, 1fr); font-size: .8rem;
   color: var(--pale); font-variant-numeric: tabular-nums; }
 .chart .of { grid-column: 1 / -1; margin: 0 0 8px; }
@@ -115,13 +116,16 @@ a { color: var(--accent); }
 .tile .value { font-size: 1.35rem; font-weight: 600; color: var(--ink); margin: 0; line-height: 1.25;
   font-variant-numeric: tabular-nums; }
 .tile:first-child .value { color: var(--accent); }
-.counts + h3, .classes + h3 { margin: 18px 0 4px; }
+.counts + h3, .classes + h3, .scroll + h3 { margin: 18px 0 4px; }
+.counts + .scroll { margin-top: 16px; }
 .classes.samples { margin-top: 18px; }
+.samples .strip { grid-template-columns: repeat(auto-fill, minmax(44px, 56px)); }
+.scroll:has(> table.confusion) { width: fit-content; max-width: 100%; }
 caption { text-align: left; color: var(--pale); padding: 8px 12px; }
 table.confusion { width: auto; }
 table.confusion th, table.confusion td { padding: 5px 9px; text-align: right; white-space: nowrap; }
 table.confusion tr > th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); }
-table.confusion td { background: color-mix(in srgb, var(--accent) calc(var(--share, 0%) * .6), transparent); }
+table.confusion td { background: color-mix(in srgb, var(--accent) calc(var(--share, 0%) * .42), transparent); }
 table.confusion td.right { background: color-mix(in srgb, var(--pale) 16%, transparent); color: var(--pale); }
 .meter { display: inline-block; min-width: 76px; padding: 0 6px; border-radius: 3px; background:
   linear-gradient(90deg, color-mix(in srgb, var(--accent) 26%, transparent) var(--share), transparent var(--share)); }
@@ -174,6 +178,7 @@ footer { margin-top: 40px; }
   .classes h3 { margin-top: 8px; max-width: none; }
   .strip { grid-template-columns: repeat(5, minmax(0, 1fr)); }
   .counts .name { max-width: 8rem; }
+  .mistakes:not(.wide) { grid-template-columns: 1fr 1fr; }
   dl.commands { grid-template-columns: minmax(0, 1fr); gap: 0; }
   dl.commands dd { margin-bottom: 8px; }
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,7 +34,9 @@ def plot_curves(
 
     `metrics`: rows of metrics.jsonl; keys that are absent or None are left out.
     """
-    figure = _figure(9.6, 3.8)
+    figure = _figure(9.6, 3.8, layout=None)
+    # margins by hand: finding them takes as long as drawing
+    figure.subplots_adjust(left=0.075, right=0.985, top=0.91, bottom=0.135, wspace=0.19)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
     _draw_series(loss_axes, metrics, "loss", label="training", colour=BLUE)
     _draw_series(loss_axes, metrics, "val_loss", label="validation", colour=ORANGE, kept_step=kept_step)
@@ -167,9 +169,9 @@ def plot_batch(images: NDArray[np.uint8], labels: NDArray[np.integer], class_nam
     _plot_grid(images[:n_shown], captions, path, title=f"Training data and its labels: {n_shown} images")
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """Inches."""
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

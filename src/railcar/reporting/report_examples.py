@@ -12,9 +12,11 @@ from railcar.reporting.charts import spell_tick
 from railcar.reporting.page import cut, render_section, render_table
 from railcar.reporting.report_facts import Facts
 from railcar.reporting.svg import draw_stacked_bar
-from railcar.reporting.thumbnails import draw_heat
+from railcar.reporting.thumbnails import SMALL_PICTURE, draw_heat
 
 _MOST_CLASSES, _MOST_CELLS, _MAX_TEXT, _MAX_CELL = 40, 8, 320, 28
+_LEAST_SHARE = 0.005
+_MOST_WIDE = 12
 _SIDES = ("train", "validation", "test")
 
 
@@ -79,6 +81,7 @@ def render_mistakes(facts: Facts) -> str:
     if not mistakes:
         told = f"<p>None: every one of the {side} {facts.noun} is right.</p>" if n == 0 and facts.extra else ""
         return render_section("Mistakes", told, anchor="mistakes")
+    mistakes = mistakes if facts.kind == "image" else mistakes[:_MOST_WIDE]
     if facts.is_regression:
         about = f"The {len(mistakes)} {facts.noun} of {side} that it was furthest off."
     else:
@@ -93,12 +96,15 @@ def _say_why(facts: Facts, mistakes: Sequence[dict[str, Any]]) -> str:
     """How to read the colours."""
     if not any(one.get("why") for one in mistakes):
         return ""
-    said = "its number" if facts.is_regression else "what it said"
+    said = "what it said"
     how = {
         "image": f"The orange parts are what spoke most for {said}",
         "text": f"Words in blue spoke for {said}, those in orange against it",
         "table": f"Columns with a bar to the right spoke for {said}, to the left against it",
     }.get(facts.kind, "")
+    if facts.is_regression:
+        parts = "Words in blue" if facts.kind == "text" else "Columns with a bar to the right"
+        how = f"{parts} made its number larger, {'those in orange' if facts.kind == 'text' else 'to the left'} smaller"
     methods = {one["why"].get("method") for one in mistakes if one.get("why")} - {None}
     method = f" ({', '.join(sorted(methods))})" if methods else ""
     beside = "; beside it the nearest training examples" if any(one.get("neighbours") for one in mistakes) else ""
@@ -125,9 +131,9 @@ def _verdict(one: dict[str, Any]) -> str:
     said, label = escape(cut(_label(one["predicted"]), 40)), escape(cut(_label(one["label"]), 40))
     if "p_predicted" not in one:
         return f"said <b>{said}</b>, is <b>{label}</b>"
-    shares = one["p_predicted"], one.get("p_label")
-    rest = f" ({_share(shares[1])})" if shares[1] is not None else ""
-    return f"said <b>{said}</b> ({_share(shares[0])}), is <b>{label}</b>{rest}"
+    of_label = one.get("p_label") or 0.0
+    rest = f" ({_share(of_label)})" if of_label >= _LEAST_SHARE else ""
+    return f"said <b>{said}</b> ({_share(one['p_predicted'])}), is <b>{label}</b>{rest}"
 
 
 def _text(one: dict[str, Any]) -> str:
@@ -140,10 +146,10 @@ def _text(one: dict[str, Any]) -> str:
             parts.append("…")
             break
         length += len(piece)
-        strength = round(60 * abs(weight))
+        strength = round(45 * abs(weight))
         sign = "for" if weight > 0 else "against"
         marked = f'<mark class="{sign}" style="--share:{strength}%">{escape(piece)}</mark>'
-        parts.append(marked if strength >= 5 else escape(piece))
+        parts.append(marked if strength >= 4 else escape(piece))
     return f'<p class="quote">{"".join(parts)}</p>'
 
 
@@ -218,10 +224,9 @@ def render_importance(facts: Facts) -> str:
 
 
 def _picture(entry: dict[str, Any], alt: str) -> str:
-    width, height = entry.get("width"), entry.get("height")
-    size = f' width="{int(width)}" height="{int(height)}"' if width and height else ""
-    looks = ' class="pixels"' if max(width or 999, height or 999) <= 64 else ""
-    return f'<img{looks} src="{escape(entry["picture"])}"{size} loading="lazy" alt="{escape(alt)}">'
+    source = str(entry["picture"])
+    looks = ' class="pixels"' if source.startswith(SMALL_PICTURE) else ""
+    return f'<img{looks} src="{escape(source)}" loading="lazy" alt="{escape(alt)}">'
 
 
 def _label(value: Any) -> str:
@@ -229,7 +234,8 @@ def _label(value: Any) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{value:.0%}" if 0.005 <= value <= 0.995 else f"{value:.2g}" if value < 0.005 else f"{value:.1%}"
+    """99.6%, but 42%: near the end the digits count."""
+    return f"{value:.1%}" if 0.99 < value < 0.9995 else f"{value:.0%}"
 
 
 def _cell(value: Any) -> str:

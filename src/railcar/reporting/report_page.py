@@ -17,6 +17,7 @@ from railcar.reporting.report_results import (
     render_classes,
     render_confusion,
     render_curves,
+    render_groups,
     render_probabilities,
     render_regression,
 )
@@ -27,6 +28,7 @@ _PARTS = (
     ("Errors", render_regression),
     ("Confusions", render_confusion),
     ("Classes", render_classes),
+    ("Groups", render_groups),
     ("Mistakes", render_mistakes),
     ("Labels in doubt", render_doubtful),
     ("Columns", render_importance),

@@ -14,6 +14,7 @@ from railcar.data.summary import spread_of
 from railcar.evaluation.curves import count_above, precision_recall_curve, roc_curve
 from railcar.reporting.advice import Result
 from railcar.reporting.charts import Axis, Line, draw_bars, draw_dots, draw_lines, spell_share, spell_tick
+from railcar.reporting.group_tables import describe_difference
 from railcar.reporting.page import cut, render_section, render_table
 from railcar.reporting.report_facts import Facts
 
@@ -38,8 +39,9 @@ def render_curves(facts: Facts) -> str:
 
 
 def _side_by_side(charts: Sequence[str]) -> str:
-    body = "".join(f"<div>{one}</div>" for one in charts if one)
-    return f'<div class="charts">{body}</div>' if body else ""
+    drawn = [f"<div>{one}</div>" for one in charts if one]
+    kind = "charts three" if len(drawn) == 3 else "charts"
+    return f'<div class="{kind}">{"".join(drawn)}</div>' if drawn else ""
 
 
 def _draw_loss(result: Result) -> str:
@@ -141,6 +143,29 @@ def render_classes(facts: Facts) -> str:
 
 def _meter(share: float) -> str:
     return f'<span class="meter" style="--share:{100 * share:.1f}%">{share:.3f}</span>'
+
+
+def render_groups(facts: Facts) -> str:
+    """The figures for each value of the columns that `railcar evaluate --by` was asked for."""
+    body = ""
+    for column, found in (facts.shown.get("groups") or {}).items():
+        words = escape(" ".join(describe_difference(found)))
+        form = ", by its quartiles" if found["form"] == "quartiles" else ""
+        body += f"<h3>{escape(cut(column, 40))}{form}</h3>{_group_table(facts, found['groups'])}<p>{words}</p>"
+    return render_section("Is it as good for all?", body, anchor="groups")
+
+
+def _group_table(facts: Facts, rows: Sequence[dict[str, Any]]) -> str:
+    names = [escape(cut(str(row["group"]), 40)) for row in rows]
+    if facts.is_regression:
+        head = ["group", "mean error", "root of squares", "bias", facts.noun]
+        figures = [[f"{row[key]:.5g}" for key in ("mae", "rmse", "bias")] for row in rows]
+    else:
+        head = ["group", "accuracy", "95% interval", facts.noun]
+        figures = [[_meter(row["accuracy"]), "{:.1%} to {:.1%}".format(*row["accuracy_95"])] for row in rows]
+    return render_table(
+        head, [[name, *one, f"{row['n']:,}"] for name, one, row in zip(names, figures, rows, strict=True)]
+    )
 
 
 def render_probabilities(facts: Facts) -> str:

@@ -12,6 +12,8 @@ from PIL import Image
 
 MAX_SIDE = 112
 _SMALL = 64
+SMALL_PICTURE = "data:image/png"
+"""How those begin whose pixels are to be seen."""
 _ORANGE = (255, 120, 0)
 
 
@@ -21,12 +23,12 @@ def draw_thumbnail(image: NDArray[np.uint8], *, alt: str) -> str:
 
     height, width = image.shape[:2]
     pixelated = " class=pixels" if max(height, width) <= _SMALL else ""
-    return (
-        f'<img{pixelated} src="{_encode(image)}" width="{width}" height="{height}" loading="lazy" alt="{escape(alt)}">'
-    )
+    size = f'width="{width}" height="{height}"'
+    return f'<img{pixelated} src="{encode_picture(image)}" {size} loading="lazy" alt="{escape(alt)}">'
 
 
-def _encode(image: NDArray[np.uint8]) -> str:
+def encode_picture(image: NDArray[np.uint8]) -> str:
+    """`image` uint8 [height, width, 1 or 3] as a data URI: PNG where it is small, else JPEG, shrunk to `MAX_SIDE`."""
     picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[-1] == 1 else image))
     is_small = max(picture.size) <= _SMALL
     if max(picture.size) > MAX_SIDE:

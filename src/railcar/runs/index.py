@@ -11,18 +11,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from railcar.errors import NotFound, RunError, UsageError
+from railcar.runs.glimpse import is_number, read_glimpse
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.storage.local import remove_folder
+
+# What makes a folder one of a search (`searches.py`).
+STUDY = "study.json"
 
 
 @dataclass(frozen=True)
 class RunSummary:
     """One line of a listing. `state` is that of `RunDir.state`, or `damaged`. `took_s` is the time from start to end,
     to now while it runs, in seconds. `path` is the address of one in a bucket. Accuracies are shares, 0 to 1.
-    What is not known is None."""
+    `curve` has some values of `curve_of` from the whole of the run. What is not known is None.
+
+    `kind` is "run" or "search": of a search, `step` and `steps` count trials, and the values are the best trial's."""
 
     name: str
     path: Path | str
@@ -33,6 +39,13 @@ class RunSummary:
     test_accuracy: float | None
     started: datetime | None
     took_s: float | None
+    val_mae: float | None = None
+    test_mae: float | None = None
+    val_loss: float | None = None
+    test_loss: float | None = None
+    curve_of: str | None = None
+    curve: tuple[float, ...] = ()
+    kind: Literal["run", "search"] = "run"
 
 
 def list_runs(runs_dir: Path | str) -> list[RunSummary]:
@@ -54,6 +67,12 @@ def find_run(wanted: str | Path | None, runs_dir: Path | str) -> RunDir:
         return RunDir(folder / path)
     if RunDir(path).is_run():
         return RunDir(path)
+    for search in (folder / path, path):
+        if (search / STUDY).is_file():
+            raise NotFound(
+                f"{search}: is a search of railcar tune, not a run",
+                hint=f"its trials are runs: railcar runs list --runs-dir {search / 'trials'}",
+            )
     names = [run.name for run in _find_all(folder)]
     if not is_plain_name:
         raise NotFound(f"{wanted}: there is no such run in {folder}", hint=_nearest(path.name, names, str(folder)))
@@ -126,12 +145,20 @@ def _find_all(folder: Path) -> list[RunDir]:
 
 
 def _find_newest(folder: Path) -> RunDir:
-    runs = list_runs(folder)
+    runs = _find_all(folder)
     if not runs:
         raise NotFound(
             f"{folder}: there are no runs yet", hint="make one with: railcar train (or name their folder: --runs-dir)"
         )
-    return RunDir(runs[-1].path)
+    return max(runs, key=lambda run: (_started_of(run), run.name))
+
+
+def _started_of(run: RunDir) -> datetime:
+    """As `age_key` has it, by the manifest alone."""
+    try:
+        return _read_time(run.read_manifest().get("started")) or datetime.min.replace(tzinfo=UTC)
+    except (RunError, NotFound, OSError):
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def age_key(summary: RunSummary) -> tuple[datetime, str]:
@@ -140,15 +167,13 @@ def age_key(summary: RunSummary) -> tuple[datetime, str]:
 
 
 def _summarize(run: RunDir, manifest: dict[str, Any], state: str) -> RunSummary:
-    evaluation = read_evaluation(run)
-    val_accuracy = _number(evaluation.get("validation", {}).get("accuracy"))
+    evaluation, seen = read_evaluation(run), read_glimpse(run.metrics_path)
+    test, validation = evaluation.get("test", {}), evaluation.get("validation", {})
+    if not any(is_number(validation.get(name)) for name in ("accuracy", "mae")):
+        validation = {key.removeprefix("val_"): value for key, value in seen.validation.items()}
     step = _number(manifest.get("step"))
-    if val_accuracy is None or state in ("running", "died"):
-        rows = run.read_metrics()
-        if rows:
-            step = max(step or 0, rows[-1].get("step") or 0)
-        if val_accuracy is None:
-            val_accuracy = next((row["val_accuracy"] for row in reversed(rows) if "val_accuracy" in row), None)
+    if seen.step is not None and state in ("running", "died"):
+        step = max(step or 0, seen.step)
     started, ended = _read_time(manifest.get("started")), _read_time(manifest.get("ended"))
     if ended is None and state == "running":
         ended = datetime.now(UTC)
@@ -156,12 +181,18 @@ def _summarize(run: RunDir, manifest: dict[str, Any], state: str) -> RunSummary:
         name=run.name,
         path=run.path,
         state=state,
-        step=step,
+        step=step if step is not None else seen.step,
         steps=_number(manifest.get("steps")),
-        val_accuracy=_number(val_accuracy),
-        test_accuracy=_number(evaluation.get("test", {}).get("accuracy")),
+        val_accuracy=_number(validation.get("accuracy")),
+        test_accuracy=_number(test.get("accuracy")),
         started=started,
         took_s=(ended - started).total_seconds() if started and ended else None,
+        val_mae=_number(validation.get("mae")),
+        test_mae=_number(test.get("mae")),
+        val_loss=_number(validation.get("loss")),
+        test_loss=_number(test.get("loss")),
+        curve_of=seen.curve_of,
+        curve=seen.curve,
     )
 
 
@@ -182,7 +213,7 @@ def foreign_content(path: Path) -> RunError:
 
 def _number(value: Any) -> Any:
     """`value` if it is a number, else None: what others wrote into a run must not end a listing of all."""
-    return value if isinstance(value, int | float) else None
+    return value if is_number(value) else None
 
 
 def _read_time(text: object) -> datetime | None:

@@ -64,6 +64,7 @@ class RunDir:
         self.report_path = self.path / "report.html"
         self.explained_path = self.path / "report.json"
         self.artifact = self.path / "artifact"
+        self.card_path = self.path / "model-card.md"
         self.log_path = self.path / "log.txt"
         self.unsent_path = self.path / UNSENT
 

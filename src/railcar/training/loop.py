@@ -23,7 +23,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -40,6 +40,7 @@ from railcar.errors import DataError, TrainingError, Unreachable, WorkerLost
 from railcar.recipe.schema import Recipe
 from railcar.runs.checkpoint import Checkpoint, restore_variables
 from railcar.runs.run_dir import RunDir, read_json, write_json
+from railcar.runs.tags import TAGS
 from railcar.training.augment import build_augment, read_augmentation
 from railcar.training.average import WeightAverage
 from railcar.training.callbacks import BestScore, Ending, StopSignals
@@ -48,22 +49,12 @@ from railcar.training.distribute import Replicas
 from railcar.training.guard import Circumstances, explain_bad_loss, explain_bad_weights, find_bad_loss
 from railcar.training.optimizer import Schedule
 from railcar.training.placement import log_placement
+from railcar.training.profile import profiled
 from railcar.training.progress import Reporter, TrainingBar
 from railcar.training.saving import NotFinite, Saver
 from railcar.training.schedule import StepPlan
 from railcar.training.state import Progress
 from railcar.training.summaries import Summaries
-
-_TAGS = {
-    "loss": "train/loss",
-    "accuracy": "train/accuracy",
-    "mae": "train/mae",
-    "val_loss": "validation/loss",
-    "val_accuracy": "validation/accuracy",
-    "val_mae": "validation/mae",
-    "learning_rate": "learning_rate",
-    "examples_per_s": "examples_per_s",
-}
 
 Measure = Callable[[Split], dict[str, float]]
 """A split, through the model in training -> {"loss": ..., "accuracy": ...}; a regression has "mae" in its place."""
@@ -130,12 +121,12 @@ def run_training(
         progress.restore(resume_from)
     if training.replicas:
         _begin_together(training, training.replicas)
-    train_steps = _compile(training, compile)
     keep, saved_step = training.recipe.training.keep_checkpoints, resume_from.step if resume_from else None
     saver = Saver(training.run, keep=keep, saved_step=saved_step, on_saved=training.on_saved)
     try:
         with (
             signals.deferred(),
+            _profiled(training, compile) as train_steps,
             training.reporter.bar(
                 n_steps=plan.n_steps, first_step=progress.step, noun=training.dataset.features.noun
             ) as bar,
@@ -190,6 +181,11 @@ def _is_over(training: Training, signals: StopSignals) -> bool:
         if numbers[0, 1] and not progress.ending.reason:
             progress.ending.reason = "the chief said so"
     return bool(signals.received or progress.ending.reason)
+
+
+def _profiled(training: Training, compile: str) -> AbstractContextManager[Steps]:
+    steps, say = _compile(training, compile), training.reporter.say
+    return profiled(steps, training.plan.profile, training.run, training.model, say)
 
 
 def _compile(training: Training, compile: str) -> Steps:
@@ -305,6 +301,7 @@ class Recorder:
             self._window.add(loss, n_hits, seconds / len(losses))
             if plan.is_log(progress.step) or plan.is_validation(progress.step):
                 self._write_row()
+        self._bar.advance(progress.step)
         if plan.is_checkpoint(progress.step) or progress.best.step == progress.step:
             self.save()
         self._recorded = time.perf_counter()
@@ -349,7 +346,7 @@ class Recorder:
         }
         training.run.append_metrics(head | row)
         if training.summaries:
-            training.summaries.scalars(step, {_TAGS[key]: value for key, value in row.items() if key in _TAGS})
+            training.summaries.scalars(step, {TAGS[key]: value for key, value in row.items() if key in TAGS})
 
     def _validate(self, step: int) -> dict[str, float]:
         training = self._training
@@ -362,12 +359,9 @@ class Recorder:
             measured = training.measure(training.dataset.splits["validation"])
         values = {f"val_{name}": value for name, value in measured.items()}
         node, progress = training.recipe.training, training.progress
-        mark = " (best)" if progress.best.improves(step, values) else ""
+        is_best = progress.best.improves(step, values)
         progress.ending.note(values, early_stop=node.early_stop, stop_at=node.stop_at)
         if training.on_validation and (reason := training.on_validation(step, training.plan.n_steps, values)):
             progress.ending.reason = progress.ending.reason or reason
-        told = f"accuracy {values['val_accuracy']:.2%}" if "val_accuracy" in values else f"mae {values['val_mae']:.4g}"
-        training.reporter.say(
-            f"  step {step:>6}/{training.plan.n_steps}  val loss {values['val_loss']:.4f}  val {told}{mark}"
-        )
+        self._bar.validated(step, values, is_best=is_best)
         return values

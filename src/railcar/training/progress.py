@@ -1,6 +1,6 @@
-"""What a person sees while a run goes on: lines, and one progress bar on a terminal. Everything also goes to log.txt.
+"""What a person sees while a run goes on: lines, and a live view on a terminal. Every line also goes to log.txt.
 
-Speaks to stderr only; results are printed by the command line, on stdout.
+Speaks to stderr only; results are printed by the command line, on stdout. What the live view shows is `live.py`'s.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ import os
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from railcar.training.live import Pace, Region, TrainingView, can_be_live, format_seconds, needs_ascii, score_text
+
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+__all__ = ["Reporter", "TrainingBar", "format_seconds"]
 
 
 class Reporter:
@@ -31,6 +35,7 @@ class Reporter:
         self._stream = _open_stderr()
         self._console = Console(file=self._stream, highlight=False, no_color=None if color is None else not color)
         self._log = log_path.open("a", encoding="utf-8") if log_path else None
+        self._region: Region | None = None
 
     def say(self, line: str = "", *, indent: int = 0) -> None:
         """A line for everybody, folded at the terminal's width; what follows the first line is indented."""
@@ -54,16 +59,24 @@ class Reporter:
             self._log.write(f"{line}\n")
             self._log.flush()
         if shown:
-            self._console.print(line, markup=False, soft_wrap=True)
+            with self._region.aside() if self._region else nullcontext():
+                self._console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, *, n_steps: int, first_step: int, noun: str = "images") -> Iterator[TrainingBar]:
-        """The bar of a training on what is called `noun`; lines said meanwhile appear above it."""
-        bar = TrainingBar(self, n_steps=n_steps, first_step=first_step, noun=noun, live=self._console.is_terminal)
+        """The view of a training on what is called `noun`; lines said meanwhile appear above it."""
+        view = TrainingView(n_steps=n_steps, first_step=first_step, noun=noun, is_ascii=needs_ascii())
+        if self.quiet or not can_be_live(self._stream):
+            yield TrainingBar(self, view, n_steps=n_steps, noun=noun, is_live=False)
+            return
+        color = not self._console.no_color and self._console.color_system is not None
+        self._region = Region(self._stream, view.build_lines, color=color)
+        self._region.start()
         try:
-            yield bar
+            yield TrainingBar(self, view, n_steps=n_steps, noun=noun, is_live=True)
         finally:
-            bar.close()
+            self._region.stop(view.build_last_lines)
+            self._region = None
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
@@ -103,60 +116,65 @@ class Reporter:
         if self._log:
             self._log.close()
             self._log = None
-        if not self._stream.closed:
+        with suppress(OSError):  # the terminal is gone, and what was not written with it
             self._stream.close()
 
 
 class TrainingBar:
-    """On a terminal a live bar; elsewhere a plain line at each validation and at least every ten seconds."""
+    """What tells the live view, on a terminal; elsewhere it says a plain line at least every ten seconds. Each
+    validation is a line in either case."""
 
     _PLAIN_EVERY_S = 10.0
 
-    def __init__(self, reporter: Reporter, *, n_steps: int, first_step: int, noun: str, live: bool) -> None:
-        self._reporter = reporter
+    def __init__(self, reporter: Reporter, view: TrainingView, *, n_steps: int, noun: str, is_live: bool) -> None:
+        self._reporter, self._view, self._is_live = reporter, view, is_live
         self._rate = "img/s" if noun == "images" else f"{noun}/s"
         self._n_steps = n_steps
         self._printed = time.monotonic()
-        # (time, step) of the first report: what came before was compiling, and says nothing of the time left.
-        self._warm: tuple[float, int] | None = None
-        self._progress: Progress | None = None
-        if live and not reporter.quiet:
-            self._progress = self._build_live()
-            self._task = self._progress.add_task("train", total=n_steps, completed=first_step, facts="")
-            self._progress.start()
+        self._pace = Pace(n_steps)
 
-    def _build_live(self) -> Progress:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    def advance(self, step: int, at_s: float | None = None) -> None:
+        """`step` steps are done, at `at_s` seconds of the training's clock (None: now)."""
+        if self._is_live:
+            self._view.advance(step, at_s)
 
-        return self._reporter.build_progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}"),
-            TimeRemainingColumn(compact=True),
-        )
+    def update(self, step: int, row: Mapping[str, float | None], at_s: float | None = None) -> None:
+        """Show the state after `step` steps, at `at_s` as for `advance`: `row` has loss, accuracy (0 to 1) or mae, and
+        examples_per_s."""
+        if self._is_live:
+            self._view.advance(step, at_s)
+            self._view.update(step, row)
+            return
+        now = time.monotonic()
+        self._pace.note(step, now if at_s is None else at_s)
+        if now - self._printed >= self._PLAIN_EVERY_S:
+            self._printed = now
+            self.tell(step, row)
 
-    def update(self, step: int, row: Mapping[str, float]) -> None:
-        """Show the state after `step` steps: `row` has loss, accuracy (0 to 1) or mae, and examples_per_s."""
-        told = f"acc {row['accuracy']:.1%}" if "accuracy" in row else f"mae {row['mae']:.3g}"
-        facts = f"loss {row['loss']:.3f} {told} {row['examples_per_s']:,.0f} {self._rate}"
-        if self._progress:
-            self._progress.update(self._task, completed=step, facts=facts)
-        elif time.monotonic() - self._printed >= self._PLAIN_EVERY_S:
-            self._printed = time.monotonic()
-            self._reporter.say(f"  step {step:>6}/{self._n_steps}  {facts}{self._say_left(step)}")
-        if self._warm is None:
-            self._warm = time.monotonic(), step
+    def tell(self, step: int, row: Mapping[str, float | None]) -> None:
+        """Say a plain line of the state after `step` steps, where there is no live view."""
+        if self._is_live:
+            return
+        loss, rate, left_s = row.get("loss"), row.get("examples_per_s"), self._pace.left_s()
+        facts = [f"step {step:>6}/{self._n_steps} "] + ([f"loss {loss:.3f}"] if loss is not None else [])
+        facts += list(filter(None, [score_text(row)])) + ([f"{rate:,.0f} {self._rate}"] if rate else [])
+        left = f"  {format_seconds(left_s)} left" if left_s else ""
+        self._reporter.say(f"  {' '.join(facts)}{left}")
 
-    def _say_left(self, step: int) -> str:
-        if self._warm is None or step <= self._warm[1]:
-            return ""
-        began, first = self._warm
-        return f"  {format_seconds((self._printed - began) / (step - first) * (self._n_steps - step))} left"
+    def validated(self, step: int, values: Mapping[str, float | None], *, is_best: bool, is_told: bool = True) -> None:
+        """Show what was measured after `step` steps, and say it if `is_told`: `values` has val_loss, and val_accuracy
+        or val_mae."""
+        self._view.validate(step, values, is_best=is_best)
+        if not is_told:
+            return
+        loss, score = values.get("val_loss"), score_text(values, "val_")
+        told = [f"  step {step:>6}/{self._n_steps}"] + ([f"val loss {loss:.4f}"] if loss is not None else [])
+        told += [f"val {score}{' (best)' if is_best else ''}"] if score else []
+        self._reporter.say("  ".join(told))
 
-    def close(self) -> None:
-        if self._progress:
-            self._progress.stop()
+    def enter(self, phase: str) -> None:
+        """Say in the live view what goes on in place of the time left."""
+        self._view.enter(phase)
 
 
 def _open_stderr() -> TextIO:
@@ -164,13 +182,3 @@ def _open_stderr() -> TextIO:
         return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
     except OSError:  # it is closed: nobody listens
         return Path(os.devnull).open("w", encoding="utf-8")
-
-
-def format_seconds(seconds: float) -> str:
-    """12.3 s, 4 min 05 s, 2 h 03 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

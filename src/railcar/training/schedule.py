@@ -14,7 +14,8 @@ class StepPlan:
     """`steps_per_call` None adapts: calls of about a quarter of a second, so that Ctrl-C and the bar stay prompt, of
     at most `max_steps_per_call` steps, so that the images of a call fit into memory.
 
-    A chunk never crosses a validation or a checkpoint, so what is trained does not depend on its size.
+    A chunk never crosses a validation or a checkpoint, so what is trained does not depend on its size; nor an end of
+    `profile`, (steps done before the first that is traced, steps done after the last).
     """
 
     n_steps: int
@@ -24,6 +25,7 @@ class StepPlan:
     log_every: int
     steps_per_call: int | None = None
     max_steps_per_call: int = 200
+    profile: tuple[int, int] | None = None
     _adapted: int = field(default=1, repr=False)
     _n_calls: int = field(default=0, repr=False)
 
@@ -40,7 +42,8 @@ class StepPlan:
         """(first step, number of steps) of each call from `step` steps done to the end."""
         while step < self.n_steps:
             every = (self.validate_every, self.checkpoint_every)
-            until = min([self.n_steps, *((step // one + 1) * one for one in every)])
+            borders = [one for one in self.profile or () if one > step]
+            until = min([self.n_steps, *borders, *((step // one + 1) * one for one in every)])
             size = min(until - step, self.steps_per_call or self._adapted)
             yield step, size
             step += size

@@ -1,11 +1,14 @@
-"""What a run shows in TensorBoard: scalars, the network's graph, a batch, histograms of activations and weights.
+"""What a run shows in TensorBoard: scalars, the network's graph, a batch, mistakes, histograms of activations and
+weights.
 
-Owns the event files. When something is written, and of which batch, is the training loop's decision.
+Owns the event files; those of the projector are `projector.py`'s. When something is written, and of which batch, is the
+training loop's decision.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +25,8 @@ _N_BUCKETS = 30
 _MAX_IMAGES = 64
 # To write a picture of more, the first step would wait for seconds.
 _MAX_PIXELS = 1 << 19
+# Who watches a run sees a new point after so long; TensorFlow itself would wait for two minutes.
+_FLUSH_EVERY_S = 1.0
 _SCALAR = scalar_metadata.create_summary_metadata(display_name=None, description=None).SerializeToString()
 # Their output holds the values of the layer before them (dropout does nothing outside training).
 _SAME_VALUES = (keras.layers.InputLayer, keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dropout)
@@ -33,6 +38,7 @@ class Summaries:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = tf.summary.create_file_writer(str(folder))
+        self._flushed_s = time.monotonic()
         self._seen_model: keras.Model | None = None
         self._watched: tuple[list[str], Any] = ([], None)
 
@@ -55,6 +61,8 @@ class Summaries:
                 entry.tensor.CopyFrom(tf.make_tensor_proto(value, tf.float32))
         with self._writer.as_default(step=step):
             tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+        if time.monotonic() - self._flushed_s >= _FLUSH_EVERY_S:
+            self.flush()
 
     def activations(self, model: keras.Model, inputs: NDArray[Any], step: int) -> None:
         """Of each layer's output for `inputs` ([n, ...] as the model takes them, the first 64 of them): a histogram and
@@ -88,30 +96,44 @@ class Summaries:
         with self._writer.as_default(step=0):
             tf.summary.graph(_name_by_layer(graph_def, model))
 
-    def images(
+    def images(self, images: NDArray[np.uint8], labels: NDArray[np.integer], class_names: Sequence[str]) -> None:
+        """The first images (uint8 [n, height, width, channels]) of a batch, 64 or as many as have half a million
+        pixels, as one grid; the labels are in its description."""
+        captions = [class_names[int(label)] for label in labels]
+        self._show_grid("batch", "Labels, row by row", images, captions, step=0)
+
+    def mistakes(
         self,
         images: NDArray[np.uint8],
         labels: NDArray[np.integer],
+        predicted: NDArray[np.integer],
         class_names: Sequence[str],
         *,
-        step: int = 0,
-        tag: str = "batch",
+        step: int,
     ) -> None:
-        """The first images (uint8 [n, height, width, channels]), 64 or as many as have half a million pixels, as one
-        grid; the labels are in its description."""
-        n_shown = count_shown(*images.shape[1:3])
-        grid, n_columns = _grid(images[:n_shown])
-        names = [class_names[int(label)] for label in labels[:n_shown]]
-        rows = [", ".join(names[start : start + n_columns]) for start in range(0, len(names), n_columns)]
-        description = "Labels, row by row:\n\n" + "\n".join(f"1. {row}" for row in rows)
-        with self._writer.as_default(step=step):
-            tf.summary.image(tag, grid[None], description=description)
+        """Images that got a wrong answer after `step` steps, the worst first, in the same way; none is nothing."""
+        pairs = zip(labels, predicted, strict=True)
+        captions = [f"{class_names[int(wrong)]} (is {class_names[int(label)]})" for label, wrong in pairs]
+        if captions:
+            self._show_grid("mistakes", "Answers, row by row, the worst first", images, captions, step=step)
 
     def flush(self) -> None:
         self._writer.flush()
+        self._flushed_s = time.monotonic()
 
     def close(self) -> None:
         self._writer.close()
+
+    def _show_grid(
+        self, tag: str, heading: str, images: NDArray[np.uint8], captions: Sequence[str], *, step: int
+    ) -> None:
+        n_shown = count_shown(*images.shape[1:3])
+        grid, n_columns = draw_grid(images[:n_shown])
+        captions = captions[:n_shown]
+        rows = [", ".join(captions[start : start + n_columns]) for start in range(0, len(captions), n_columns)]
+        description = f"{heading}:\n\n" + "\n".join(f"1. {row}" for row in rows)
+        with self._writer.as_default(step=step):
+            tf.summary.image(tag, grid[None], description=description)
 
     def _watch(self, model: keras.Model, like: NDArray[Any]) -> tuple[list[str], Any]:
         """Names of layers, and a compiled function from inputs to their outputs in float32, compiled once a model."""
@@ -195,7 +217,7 @@ def count_shown(height: int, width: int) -> int:
     return max(1, min(_MAX_IMAGES, _MAX_PIXELS // (height * width)))
 
 
-def _grid(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+def draw_grid(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
     """One picture uint8 [rows * height, columns * width, channels] of all images, and its number of columns."""
     n_images, height, width, channels = images.shape
     n_columns = int(np.ceil(np.sqrt(n_images)))

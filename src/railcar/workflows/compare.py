@@ -1,13 +1,16 @@
-"""`runs compare`: what differs between runs, what came of each, and whether the difference is more than luck."""
+"""`runs compare`: what differs between runs, what came of each, and whether the difference is more than luck; and the
+page of it."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from railcar.runs.index import compare_runs
+from railcar.runs.index import compare_runs, foreign_content, read_evaluation, read_recipe
 from railcar.runs.run_dir import RunDir
+from railcar.storage.local import write_atomic
 
 # Of more runs, each is compared with the best one only.
 _MOST_IN_PAIRS = 4
@@ -17,17 +20,37 @@ _FEWEST = 20
 def compare(runs: Sequence[RunDir]) -> dict[str, Any]:
     """What `runs.index.compare_runs` says, and `pairs`: of two runs each (`one` and `other`, places in `runs`) how many
     of the same test examples only one or the other got right (`test` is mcnemar; of a regression: came nearer to,
-    sign), `p`, corrected for the number of pairs, and `is_real`, whether that is below 5%; or `reason`, why they cannot
-    be compared."""
+    sign), `p`, corrected for the number of pairs there are, and `is_real`, whether that is below 5%; or `reason`, why
+    they cannot be compared. Of many runs only pairs with the best one are in it, and the correction is for all: that it
+    is the best was found by comparing."""
     answers = [_read_answers(run) for run in runs]
     pairs = [_compare_pair(answers, one, other) for one, other in _choose_pairs(answers)]
     tested = [pair for pair in pairs if "p" in pair]
     if tested:
         from railcar.evaluation.significance import LEVEL, correct_for_many
 
-        for pair, p in zip(tested, correct_for_many([pair["p"] for pair in tested]), strict=True):
+        n_others = len(tested)  # each with the best one, and they among themselves
+        unseen = [1.0] * (n_others * (n_others - 1) // 2) if len(runs) > _MOST_IN_PAIRS else []
+        corrected = correct_for_many([*(pair["p"] for pair in tested), *unseen])
+        for pair, p in zip(tested, corrected, strict=False):
             pair |= {"p": p, "is_real": p < LEVEL}
     return {**compare_runs(runs), "pairs": pairs}
+
+
+def write_page(runs: Sequence[RunDir], comparison: dict[str, Any], path: Path) -> None:
+    """Write `comparison`, what `compare` says of `runs`, with their curves and classes, as one page that opens
+    without a network. Raises `OutputError` where it cannot be written, `RunError` for a damaged run."""
+    from railcar.reporting.compare_page import Compared, render_comparison
+
+    compared = [
+        Compared(run.name, run.read_manifest(), read_recipe(run), read_evaluation(run), run.read_metrics())
+        for run in runs
+    ]
+    try:
+        page = render_comparison(compared, comparison)
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        raise foreign_content(runs[0].path.parent) from error
+    write_atomic(path, page.encode(errors="replace"))
 
 
 def _read_answers(run: RunDir) -> Any:

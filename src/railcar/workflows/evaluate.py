@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,13 @@ from railcar.runs.run_dir import RunDir, write_json
 from railcar.storage.mirror import send_files
 from railcar.training.progress import Reporter
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
+from railcar.workflows.card import write_card
 from railcar.workflows.data import encode, list_columns, read_data
-from railcar.workflows.inputs import resolve_input
+from railcar.workflows.groups import keep_groups, measure_by_groups, name_columns, read_groups
+from railcar.workflows.inputs import Input, resolve_input
 from railcar.workflows.look import Look
 from railcar.workflows.recorded import check_code_is_own, check_same_data, read_features, read_recipe
+from railcar.workflows.report import write_report
 
 SPLITS = ("test", "validation", "train")
 
@@ -35,6 +39,7 @@ def evaluate(
     data: Any = None,
     split: str | None = None,
     checkpoint: str | int | None = None,
+    by: str | Sequence[str] | None = None,
     calibrate: bool = False,
     trust: bool = False,
     runs_dir: str | Path = "runs",
@@ -50,6 +55,9 @@ def evaluate(
     are written to evaluation.json, those on other data are returned under "data". A missing or damaged artifact is made
     again; so is one that you have not made on this computer, unless `trust` says that it may be loaded. `trust` also
     lets a run that you have not begun here build its network by code that its recipe names.
+
+    `by` names a column of the data's file, or several, which the model need not know: the split has then "groups", the
+    figures for each of the column's values, and whether they differ by more than luck.
 
     `calibrate` divides the logits of a classification by the temperature that suits the validation side best (Guo et
     al., 2017), which changes no answer and mends its probability, measures both sides, and writes the artifact anew;
@@ -71,7 +79,7 @@ def evaluate(
         _check_calibrated(recipe.model.name, read_features(found).task)
     if not trust:
         check_code_is_own(found, recipe)
-    artifact, reason = _read_whole_artifact(found, trust) if checkpoint is None else (None, "")
+    artifact, reason = read_whole_artifact(found, trust) if checkpoint is None else (None, "")
     if artifact is None and checkpoint is None and found.address:
         found = open_run(found.reference, runs_dir, checkpoints=True)
     source: Artifact | Checkpoint
@@ -84,8 +92,10 @@ def evaluate(
                 reporter.warn(line)
         else:
             source = artifact
-        measured = open_own_data(found, recipe, reporter) if data is None else _open_other(found, data, reporter)
+        given = Input(recipe, is_complete=True) if data is None else resolve_input(data)
+        measured = open_own_data(found, recipe, reporter) if data is None else _open_other(found, given, reporter)
         shown = _choose_split(measured, split)
+        groups = read_groups(given, measured, shown, name_columns(by))
         where = measured.source if data is not None else f"its {shown.name} split"
         reporter.say(f"measuring {found.name} on {where}: {len(shown):,} {measured.features.noun}")
     import_tensorflow(needed_for="evaluating")
@@ -98,10 +108,13 @@ def evaluate(
         evaluation: dict[str, Any] = {"checkpoint": finished.checkpoint_name, name: finished.evaluate(shown)}
         if calibrate:
             finished, evaluation = _calibrate(found, finished, evaluation)
+        evaluation[name] |= measure_by_groups(finished, shown, groups)
         if "per_class" in evaluation[name] and not is_own(recipe.model.name):
             evaluation |= describe_temperature(finished)
         if data is None and checkpoint is None:
             _remember(found, evaluation)
+            write_report(found)
+            write_card(found)
             if artifact is None or calibrate:
                 _say(look, write_run_artifact(found, finished, shown, evaluation).note)
             _send_back(found, look)
@@ -151,14 +164,15 @@ def _send_back(run: RunDir, look: Look) -> None:
     if run.address is None:
         return
     try:
-        written = [run.evaluation_path.name, run.artifact.name, run.predictions_path.name]
+        paths = (run.evaluation_path, run.artifact, run.predictions_path, run.report_path, run.card_path)
+        written = [one.name for one in paths]
         send_files(run.path, run.address, [name for name in written if (run.path / name).exists()])
     except DataError as error:
         with closing(look.reporter()) as reporter:
             reporter.warn(f"the result is not kept in the bucket: {error.what}")
 
 
-def _read_whole_artifact(run: RunDir, trust: bool) -> tuple[Artifact | None, str]:
+def read_whole_artifact(run: RunDir, trust: bool) -> tuple[Artifact | None, str]:
     """The run's artifact, None when it is missing, damaged or not to be trusted, and must be made again from a
     checkpoint; and a line about it, where there is something to say."""
     try:
@@ -203,13 +217,12 @@ def _remember(run: RunDir, evaluation: dict[str, Any]) -> None:
     before = read_evaluation(run)
     if before.get("checkpoint") not in (None, evaluation["checkpoint"]):
         before = {}
-    write_json(run.evaluation_path, {**before, **evaluation})
+    write_json(run.evaluation_path, {**before, **keep_groups(before, evaluation)})
 
 
-def _open_other(run: RunDir, data: Any, reporter: Reporter) -> Dataset:
+def _open_other(run: RunDir, given: Input, reporter: Reporter) -> Dataset:
     """Other data as the run's model needs it: its image size and fit, its class names in its order."""
     features = read_features(run)
-    given = resolve_input(data)
     update: dict[str, Any] = {"validation": None, "test": None}
     if features.kind == "image":
         update |= {"image_size": features.image_shape[:2], "fit": read_recipe(run).data.fit}

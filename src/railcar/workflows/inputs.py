@@ -65,7 +65,8 @@ class Start:
     """What `train` was asked for. `given` is its data or recipe; None for that of the run that is resumed or begun
     from. `take_over` says that who trained the run in a bucket is dead; `time_s` is how long it may take in all. With
     `hides_test` the test side is not looked at. `trust` is for `from_run`. `on_validation` is told step, steps in all
-    and what was measured, and may return a reason to end."""
+    and what was measured, and may return a reason to end. `profile` are the steps that are traced, as `StepPlan` has
+    them."""
 
     given: Input | None
     overrides: Overrides
@@ -77,6 +78,7 @@ class Start:
     hides_test: bool = False
     trust: bool = False
     on_validation: Callable[[int, int, Mapping[str, float]], str | None] | None = None
+    profile: tuple[int, int] | None = None
 
     @property
     def wanted(self) -> str | None:

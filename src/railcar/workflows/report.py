@@ -7,6 +7,7 @@ the model looked at, labels in doubt. The page itself needs neither TensorFlow n
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,6 @@ from railcar.storage.mirror import send_files
 from railcar.workflows.look import Look
 
 if TYPE_CHECKING:
-    from railcar.data.types import Dataset
     from railcar.reporting.report_facts import Facts, Predictions
     from railcar.workflows.results import Finished
 
@@ -87,7 +87,7 @@ def explain_run(run: RunDir, finished: Finished, recipe: Recipe, seconds_trainin
 
     seconds = max(_MIN_S, _SHARE * seconds_training)
     found = explain(finished, recipe, seconds=seconds)
-    write_json(run.explained_path, {**found, "data": describe_data(finished.dataset)})
+    write_json(run.explained_path, {**found, "data": describe_data(finished)})
 
 
 def _explain_anew(run: RunDir, trust: bool, look: Look) -> None:
@@ -161,10 +161,11 @@ def _read_predictions(run: RunDir, class_names: list[str]) -> Predictions | None
 # ---- what the data is
 
 
-def describe_data(dataset: Dataset) -> dict[str, Any]:
+def describe_data(finished: Finished) -> dict[str, Any]:
     """The number of examples of each class on each side, some training examples, and what was seen while reading."""
+    dataset = finished.dataset
     features, splits = dataset.features, dataset.splits
-    found: dict[str, Any] = {"notes": list(dataset.notes), "samples": list(_sample(dataset))}
+    found: dict[str, Any] = {"notes": list(dataset.notes), "samples": list(_sample(finished))}
     if features.class_names:
         n_classes = features.n_classes
         found["per_class"] = {
@@ -173,17 +174,17 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
     return found
 
 
-def _sample(dataset: Dataset) -> Any:
+def _sample(finished: Finished) -> Iterator[dict[str, Any]]:
     """Training examples of each of the first classes; of a regression from the lowest number to the highest."""
-    from railcar.workflows.explain import describe_inputs
+    from railcar.workflows.why import show_inputs
 
-    split, features = dataset.splits["train"], dataset.features
+    split, features = finished.dataset.splits["train"], finished.dataset.features
     labels = split.label_array()
     if not features.class_names:
         order = np.argsort(labels, kind="stable")
         chosen = order[np.unique(np.linspace(0, len(order) - 1, _N_NUMBERS).astype(np.int64))]
         mean, std = features.target or (0.0, 1.0)
-        for row, entry in zip(chosen, describe_inputs(split, chosen, features), strict=True):
+        for row, entry in zip(chosen, show_inputs(finished, split, chosen), strict=True):
             yield {"label": float(labels[row] * std + mean), "inputs": [entry]}
         return
     n = _N_PICTURES if features.kind == "image" else _N_ROWS
@@ -191,4 +192,4 @@ def _sample(dataset: Dataset) -> Any:
         rows = np.flatnonzero(labels == number)
         if len(rows):
             rows = rows[np.unique(np.linspace(0, len(rows) - 1, n).astype(np.int64))]
-            yield {"label": name, "inputs": describe_inputs(split, rows, features)}
+            yield {"label": name, "inputs": show_inputs(finished, split, rows)}

@@ -103,6 +103,7 @@ def for_inference(recipe: Recipe, network: Any, features: Features) -> Any:
 class Finished:
     """A model in float32, which takes raw input, and what it says of each split of `dataset` that it is asked for.
 
+    `network` is what computes its answers, and `measured` is `dataset` as that takes it: encoded.
     On a GPU TensorFloat-32 is switched off for it: ten bits of mantissa are not what other machines compute.
     """
 
@@ -116,10 +117,10 @@ class Finished:
         features = dataset.features
         # The splits are encoded already; images are taken raw by the network itself.
         network = model if features.kind == "image" else model.get_layer(NETWORK)
-        self._measured = dataset
+        self.network, self.measured = network, dataset
         if encoded is not None and (parts := split_frozen(model)) is not None:
-            network, self._measured = parts[1], encoded
-        self._evaluator = Evaluator(network, self._measured.features)
+            self.network, self.measured = parts[1], encoded
+        self._evaluator = Evaluator(self.network, self.measured.features)
         self._logits: dict[str, NDArray[np.float32]] = {}
 
     @classmethod
@@ -140,7 +141,7 @@ class Finished:
 
     def logits(self, split: Split) -> NDArray[np.float32]:
         if split.name not in self._logits:
-            self._logits[split.name] = self._evaluator.logits(self._measured.splits[split.name])
+            self._logits[split.name] = self._evaluator.logits(self.measured.splits[split.name])
         return self._logits[split.name]
 
     def evaluate(self, split: Split) -> dict[str, Any]:
@@ -261,13 +262,12 @@ def draw_plots(run: RunDir, finished: Finished, split: Split, recipe: Recipe) ->
 
 
 def _draw_images(run: RunDir, finished: Finished, split: Split, recipe: Recipe) -> None:
-    from railcar.evaluation.metrics import log_loss
+    from railcar.evaluation.metrics import find_mistakes
     from railcar.reporting.plots import plot_batch, plot_mistakes
 
     names, logits, labels = finished.dataset.features.class_names, finished.logits(split), split.label_array()
     predicted = logits.argmax(axis=-1).astype(np.int32)
-    worst = np.argsort(-log_loss(logits, labels), kind="stable")
-    worst = worst[predicted[worst] != labels[worst]][:_N_MISTAKES]
+    worst = find_mistakes(logits, labels)[:_N_MISTAKES]
     images = np.asarray(split.inputs[split.rows[worst]])
     probabilities = softmax(logits[worst]) if len(worst) else np.empty((0, len(names)), np.float32)
     plot_mistakes(images, labels[worst], predicted[worst], probabilities, names, run.plots / "mistakes.png")

@@ -17,11 +17,12 @@ from railcar.registry import check_tensorflow
 from railcar.runs.place import Held, RunsPlace, check_place, find_place, open_run, take_up
 from railcar.runs.run_dir import RunDir, now_text, read_json
 from railcar.runs.uploads import Uploads
-from railcar.training.progress import Reporter, format_seconds
+from railcar.training.progress import Reporter
 from railcar.training.tensorflow import quiet_stderr
 from railcar.workflows.begin import begin_run, say_how_to_go_on
 from railcar.workflows.budget import Budget, fit_into_time
-from railcar.workflows.encoding import encode_images, judge_fine_tuning
+from railcar.workflows.encoding import encode_images
+from railcar.workflows.finish import finish
 from railcar.workflows.headlines import say_what
 from railcar.workflows.inputs import Input, Overrides, Start, resolve_input, with_name
 from railcar.workflows.job import Job, prepare_job
@@ -29,7 +30,7 @@ from railcar.workflows.local_workers import train_in_processes
 from railcar.workflows.look import Look
 from railcar.workflows.own import check_code
 from railcar.workflows.recorded import check_same_data
-from railcar.workflows.requests import check_alone, check_time
+from railcar.workflows.requests import check_alone, check_profile, check_time, read_profile
 from railcar.workflows.resume import Stopped, check_length, go_on, reopen, say_new_rate
 from railcar.workflows.sending import has_only_to_be_sent, send_finished
 from railcar.workflows.together import abandoning, announce, announce_failure, find_cluster, follow, join
@@ -83,6 +84,7 @@ def train(
     trust: bool = False,
     time_s: float | None = None,
     workers: int = 1,
+    profile: str | tuple[int, int] | None = None,
     runs_dir: str | Path = "runs",
     quiet: bool = False,
     verbose: bool = False,
@@ -100,6 +102,7 @@ def train(
     checkpoint, and with its recipe and data or, for data without a recipe, its network; `trust` takes one that you have
     not begun on this computer, too. `time_s` is how long all may take: as many steps are made as fit, at most those of
     the recipe or a usual length. `workers` above 1 starts as many processes on this computer, which share every batch.
+    `profile` "100:120" traces the twenty steps after the first hundred, and says which operations took the longest.
     `quiet` prints nothing but warnings, `verbose` also where each operation runs; `color` None means: if stderr is a
     terminal.
 
@@ -114,10 +117,11 @@ def train(
         check_alone(data, name, from_run)
     if time_s is not None:
         check_time(time_s, resume, workers)
+    span = read_profile(profile, workers)
     if data is not None or (resume is False and from_run is None):
         data = resolve_input(data, with_name(overrides, name))
     named = with_name(overrides, name)
-    start = Start(data, named, resume, from_run, find_place(runs_dir), take_over, time_s, trust=trust)
+    start = Start(data, named, resume, from_run, find_place(runs_dir), take_over, time_s, trust=trust, profile=span)
     if workers > 1:
         return _read_finished(train_in_processes(start, n_workers=workers, look=look))
     return train_here(start, look)
@@ -151,6 +155,8 @@ def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lamb
         replicas = stack.enter_context(abandoning(join(cluster, look))) if cluster else None
         job = _prepare(given, look, stopped, origin, replicas, budget, hides_test=start.hides_test)
         job.on_validation = start.on_validation
+        n_done = stopped.step if stopped else 0
+        job.plan.profile = check_profile(start.profile, n_steps=job.plan.n_steps, n_done=n_done)
         if held is None:
             held = begin_run(job, start.place, origin, stack)
         on_run(held.run)
@@ -264,7 +270,7 @@ def _carry_out(job: Job, held: Held, look: Look, stopped: Stopped | None) -> Run
             uploads.request()
             with job.dataset.in_use(reporter.warn):
                 progress = train_steps(job, run, reporter, signals, stopped, uploads.request)
-                finished = _finish(job, run, progress, reporter)
+                outcome = finish(job, run, progress, reporter)
         except BaseException as caught:
             error = signals.explain(caught)
             _note_end(run, error, reporter)
@@ -278,7 +284,7 @@ def _carry_out(job: Job, held: Held, look: Look, stopped: Stopped | None) -> Run
                 raise error from caught
             raise
         uploads.finish()
-        return finished
+        return _describe_run(run, job.recipe, outcome.evaluation, outcome.seconds_training, outcome.examples_per_s)
 
 
 def _out_of_memory(job: Job) -> TrainingError:
@@ -357,37 +363,3 @@ def _open_summaries(job: Job, run: RunDir) -> Summaries | None:
         rows = Batches(train, n_shown, job.recipe.seed, job.recipe.data.shuffle).rows(0)
         summaries.images(train.inputs[rows], train.labels[rows], job.dataset.features.class_names)
     return summaries
-
-
-def _finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Run:
-    from railcar.reporting.tables import format_evaluation
-    from railcar.runs.checkpoint import find_checkpoint
-    from railcar.workflows.results import Finished, write_results
-
-    checkpoint, damaged = find_checkpoint(run, "last" if job.recipe.training.best == "last" else None)
-    for line in damaged:
-        reporter.warn(line)
-    manifest = run.read_manifest()
-    with quiet_stderr(run.log_path):
-        finished = Finished.restore(job.recipe, job.dataset, checkpoint, encoded=job.encoded)
-        evaluation, artifact = write_results(run, finished, job.recipe)
-    if artifact.note:
-        reporter.warn(artifact.note)
-    rates = [row["examples_per_s"] for row in run.read_metrics() if row.get("examples_per_s")]
-    rate = sorted(rates)[len(rates) // 2] if rates else 0.0
-    seconds = round(progress.seconds_training, 3)
-    ended = {"state": "finished", "ended": now_text(), "seconds_training": seconds, "examples_per_s": rate}
-    if progress.ending.reason:
-        ended["ended_early"] = progress.ending.reason
-        reporter.say(f"ended after step {progress.step:,} of {job.plan.n_steps:,}: {progress.ending.reason}")
-    run.write_manifest({**manifest, **ended})
-    if line := judge_fine_tuning(job.recipe, job.plan, checkpoint.step):
-        reporter.say(line)
-    noun = job.dataset.features.noun
-    reporter.say(f"trained {progress.step:,} steps in {format_seconds(seconds)}, {rate:,.0f} {noun}/s")
-    reporter.log_only(format_evaluation(evaluation))
-    if job.replicas:
-        facts = {"path": str(run.path), "evaluation": evaluation, "seconds_training": seconds, "examples_per_s": rate}
-        job.replicas.share({**facts, "recipe": job.recipe.model_dump(mode="json")})
-        job.replicas.leave()
-    return _describe_run(run, job.recipe, evaluation, seconds, rate)

@@ -7,6 +7,7 @@ Owns the folder of a search and how it is begun, gone on with and ended:
     trials/       a run for each trial; their test side is never looked at
     best.yaml     the best recipe, to train by                     trials.json   all trials, with what they reached
     plots/        history, importance, parallel coordinates
+    tensorboard/  what is open, for TensorBoard's HParams tab; what it shows of each trial is in the trial's folder
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from railcar.workflows.inputs import (
     with_settings,
 )
 from railcar.workflows.look import Look
+from railcar.workflows.tune_board import show_in_tensorboard
 from railcar.workflows.tune_workers import Workers
 
 N_TRIALS = 20
@@ -125,7 +127,7 @@ def tune(
         raise UsageError("--trials and --workers count from 1", hint="leave them out for 20 trials, one at a time")
     with closing(look.reporter()) as reporter:
         if resume is not False:
-            folder = _find_study(place.folder, resume)
+            folder = find_search(place.folder, resume)
             plan = _read_plan(folder)
             plan = replace(plan, n_trials=n_trials or plan.n_trials)
         else:
@@ -189,10 +191,14 @@ def _make_folder(place: Path, plan: _Plan) -> Path:
     return folder
 
 
-def _find_study(place: Path, wanted: str | bool) -> Path:
+def find_search(place: Path, wanted: str | bool) -> Path:
+    """The folder of a search in `place`, by the beginning of its name, or by its path; True for the newest. Raises
+    `NotFound`."""
+    if wanted is not True and (Path(str(wanted)) / STUDY).is_file():
+        return Path(str(wanted))
     found = sorted((one.parent for one in place.glob(f"*/{STUDY}")), key=lambda one: (one / STUDY).stat().st_mtime)
     if wanted is not True:
-        found = [one for one in found if one.name.startswith(str(wanted)) or one == Path(str(wanted))]
+        found = [one for one in found if one.name.startswith(str(wanted))]
     if not found:
         named = "" if wanted is True else f" called {wanted}"
         raise NotFound(f"there is no search{named} in {place}", hint="begin one: railcar tune DATA")
@@ -241,6 +247,7 @@ def _search(folder: Path, plan: _Plan, reporter: Reporter, n_workers: int, until
     def on_end() -> None:
         trial, best = study.trials[-1], study.best
         write_json(folder / "trials.json", [asdict(one) for one in study.trials])
+        show_in_tensorboard(folder, study.trials, plan.space, plan.measure)
         reporter.say(_tell_trial(trial, best, plan), indent=9)
 
     hint = f"go on with: railcar tune --resume={folder.name}"

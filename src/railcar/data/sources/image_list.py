@@ -54,18 +54,24 @@ def read_image_lists(
 
 def _list_group(paths: Sequence[Path], codes: Sequence[int], root: Path, notes: Notes) -> list[Encoded]:
     group: list[Encoded] = []
-    seen: dict[str, int] = {}
-    for path, code in zip(paths, codes, strict=True):
-        file = root / path
-        name = _name(file, root)
-        # one file may stand in several rows: each is an example of its own
-        seen[name] = seen.get(name, 0) + 1
-        name = name if seen[name] == 1 else f"{name}#{seen[name]}"
+    for path, name, code in zip(paths, name_images(paths, root), codes, strict=True):
         if not is_utf8(name):
             notes.bad[show_name(name)] = "its name is not UTF-8"
         else:
-            group.append(Encoded(name, code, str(file)))
+            group.append(Encoded(name, code, str(root / path)))
     return group
+
+
+def name_images(paths: Sequence[Path], root: Path) -> list[str]:
+    """The id of each row's image: its path below `root`. One file may stand in several rows: each is an example of its
+    own."""
+    names: list[str] = []
+    seen: dict[str, int] = {}
+    for path in paths:
+        name = _name(root / path, root)
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return names
 
 
 def find_image_root(paths: Sequence[str], folder: Path) -> Path:

@@ -1,0 +1,86 @@
+"""What a model card is written from, the plain contents of a run's JSON files, and how it spells things. No files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
+
+SIDES = ("test", "validation", "train")
+_NOUNS = {"image": ("image", "images"), "text": ("text", "texts"), "table": ("row", "rows")}
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """`manifest`, `recipe`, `decisions`, `evaluation` and `encoding` as their files have them, empty where there is
+    none. `reference` is what commands take for the run: its folder as seen from above its runs' folder, or its address.
+    `notes` is what somebody has written below the card."""
+
+    name: str
+    reference: str
+    manifest: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    decisions: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    encoding: Mapping[str, Any] = field(default_factory=dict)
+    notes: str = ""
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.reference
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        return self.manifest.get("data") or {}
+
+    @property
+    def kind(self) -> str:
+        return str(self.data.get("kind", "image"))
+
+    @property
+    def is_regression(self) -> bool:
+        return self.data.get("task") == "regression"
+
+    @property
+    def nouns(self) -> tuple[str, str]:
+        """What one example is called, and several."""
+        return _NOUNS.get(self.kind, ("example", "examples"))
+
+    @property
+    def class_names(self) -> list[str]:
+        return [str(name) for name in self.data.get("class_names") or ()]
+
+    @property
+    def source(self) -> str:
+        """What the data is called: the last part of a path, which says nothing of whose computer it was on."""
+        source = str(self.data.get("source") or "unknown data")
+        return PurePath(source.rstrip("/").replace("\\", "/")).name or source
+
+    @cached_property
+    def side(self) -> str:
+        """The split that its quality is told by; empty where nothing was measured."""
+        return next((side for side in SIDES if self.evaluation.get(side)), "")
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        return self.evaluation[self.side] if self.side else {}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown: the first column to the left, the others to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join([" --- ", *[" ---: "] * (len(head) - 1)]) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(map(escape, row)) + " |" for row in rows)])
+
+
+def escape(text: str) -> str:
+    """Text of the data in a cell or a line of Markdown."""
+    plain = " ".join(text.split()).replace("\\", "\\\\")
+    return re.sub(r"[|*`<\[#]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain)
+
+
+def spell_number(value: float) -> str:
+    """Four digits, more before the point: 22.86, 1,234, 0.003412."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
