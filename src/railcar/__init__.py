@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from railcar.api import cross_validate, evaluate, export, load, predict, serve, train, tune
+    from railcar.api import cross_validate, evaluate, export, load, predict, report, serve, train, tune
     from railcar.recipe.load import load_recipe
     from railcar.recipe.schema import Recipe
 
@@ -23,6 +23,7 @@ _HOMES = {
     "load": "railcar.api",
     "load_recipe": "railcar.recipe.load",
     "predict": "railcar.api",
+    "report": "railcar.api",
     "serve": "railcar.api",
     "train": "railcar.api",
     "tune": "railcar.api",
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "load_recipe",
     "predict",
+    "report",
     "serve",
     "train",
     "tune",

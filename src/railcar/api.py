@@ -13,8 +13,22 @@ from railcar.workflows.evaluate import evaluate
 from railcar.workflows.export import export
 from railcar.workflows.folds import Folds, cross_validate
 from railcar.workflows.predict import load, predict
+from railcar.workflows.report import report
 from railcar.workflows.serve import serve
 from railcar.workflows.train import Run, train
 from railcar.workflows.tune import Found, tune
 
-__all__ = ["Folds", "Found", "Run", "cross_validate", "evaluate", "export", "load", "predict", "serve", "train", "tune"]
+__all__ = [
+    "Folds",
+    "Found",
+    "Run",
+    "cross_validate",
+    "evaluate",
+    "export",
+    "load",
+    "predict",
+    "report",
+    "serve",
+    "train",
+    "tune",
+]

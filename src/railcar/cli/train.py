@@ -309,6 +309,6 @@ def format_result(run: Run) -> str:
         format_evaluation(run.evaluation),
         "",
         f"run   {run.address or run.path}",
-        f"next  railcar predict {_EXAMPLE[kind]}  ·  railcar runs show  ·  railcar tensorboard",
+        f"next  railcar predict {_EXAMPLE[kind]} · railcar report --open · railcar tensorboard",
     ]
     return "\n".join(lines)

@@ -297,7 +297,7 @@ class Training(Node):
     """One training on several devices: `mirrored` on all GPUs of this machine, `multi_worker` in the processes that
     `TF_CONFIG` or `--workers` names. Each takes its share of every batch; `auto` uses what there is."""
     tensorboard: bool = True
-    """Write scalars, histograms, the graph, a batch of images, mistakes and the projector's examples for TensorBoard."""
+    """Write scalars, histograms, the graph, images, mistakes and the projector's examples for TensorBoard."""
 
 
 class Machine(Node):

@@ -146,7 +146,7 @@ table.confusion td.right { background: color-mix(in srgb, var(--pale) 16%, trans
 .quote { font-size: .9rem; overflow-wrap: anywhere; }
 mark { color: inherit; border-radius: 3px; padding: 0 1px; background: none; }
 mark.for { background: color-mix(in srgb, var(--accent) var(--share), transparent); }
-mark.against { background: color-mix(in srgb, var(--part1) var(--share), transparent); }
+mark.against { background: color-mix(in srgb, var(--part1) calc(var(--share) * .8), transparent); }
 dl { margin: 0; font-size: .86rem; }
 dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 dl.row { display: grid; grid-template-columns: minmax(0, 1.2fr) minmax(0, 1fr) minmax(60px, 1fr); gap: 3px 10px; }
