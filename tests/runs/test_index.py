@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from railcar.errors import NotFound, RunError, UsageError
-from railcar.runs.index import compare_runs, delete_run, find_run, list_runs
+from railcar.runs.index import choose_name, compare_runs, delete_run, find_run, list_runs
 from railcar.runs.run_dir import RunDir, write_json
 
 
@@ -144,3 +144,11 @@ def test_a_folder_that_is_no_run_and_a_link_to_one_are_never_deleted(tmp_path: P
             delete_run(RunDir(folder))
     assert photos.is_dir()
     assert run.is_run()
+
+
+def test_a_name_that_is_the_beginning_of_another_is_understood_as_a_whole_word():
+    names = ["cnn-20261122-061500-3f2a", "cnn2-20261122-061500-aaaa"]
+    assert choose_name("cnn", names, "runs") == names[0]
+    assert choose_name("cnn2", names, "runs") == names[1]
+    with pytest.raises(UsageError, match="2 runs begin so"):
+        choose_name("cn", names, "runs")

@@ -113,11 +113,13 @@ a { color: var(--accent); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-top: 16px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 12px 14px;
   font-size: .84rem; color: var(--pale); }
-.tile .value { font-size: 1.35rem; font-weight: 600; color: var(--ink); margin: 0; line-height: 1.25;
+.tile .value { font-size: 1.3rem; font-weight: 600; color: var(--ink); margin: 0; line-height: 1.25;
   font-variant-numeric: tabular-nums; }
 .tile:first-child .value { color: var(--accent); }
 .counts + h3, .classes + h3, .scroll + h3 { margin: 18px 0 4px; }
 .counts + .scroll { margin-top: 16px; }
+.scroll + .about { margin: 6px 0 14px; }
+h3 + .scroll { margin-top: 4px; }
 .classes.samples { margin-top: 18px; }
 .samples .strip { grid-template-columns: repeat(auto-fill, minmax(44px, 56px)); }
 .scroll:has(> table.confusion) { width: fit-content; max-width: 100%; }

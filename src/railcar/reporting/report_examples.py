@@ -112,7 +112,7 @@ def _say_why(facts: Facts, mistakes: Sequence[dict[str, Any]]) -> str:
 
 
 def _mistake(facts: Facts, one: dict[str, Any]) -> str:
-    doubtful = ' <span class="doubt">is the label right?</span>' if one.get("is_doubtful") else ""
+    doubtful = ' · <span class="doubt">is the label right?</span>' if one.get("is_doubtful") else ""
     head = f'<p class="said">{_verdict(one)}{doubtful}</p>'
     foot = f"<small>{escape(str(one['id']))}</small>"
     neighbours = _neighbours(facts, one.get("neighbours") or [])

@@ -108,7 +108,7 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
             (f"{shown['bias']:+.3g}", "too high or too low on average"),
         ]
     low, high = shown["accuracy_95"]
-    rows = [(f"{shown['accuracy']:.2%}", f"right {of}"), (f"{low:.1%} to {high:.1%}", "95% interval of that")]
+    rows = [(f"{shown['accuracy']:.2%}", f"right {of}"), (f"{100 * low:.1f} to {high:.1%}", "95% interval of that")]
     if shown.get("roc_auc") is not None:
         rows.append((f"{shown['roc_auc']:.4f}", "ROC area: how well classes are told apart"))
     if shown.get("macro_f1") is not None:

@@ -62,7 +62,7 @@ def _draw_measure(result: Result, measure: str) -> str:
         return draw_lines(lines, x=_STEPS, y=y, title="Mean absolute error over the steps")
     values = sorted(value for line in lines for _, value in line.points)
     # the first steps, near chance, would squeeze what is of interest into the top
-    low = max(0.0, 1 - 1.4 * (1 - values[len(values) // 10])) if len(values) > 10 else 0.0
+    low = max(0.0, 1 - 1.4 * max(1 - values[len(values) // 10], 0.02)) if len(values) > 10 else 0.0
     y = Axis("accuracy (higher is better)", low, 1.0, spell=spell_share)
     return draw_lines(lines, x=_STEPS, y=y, title="Accuracy over the steps, in training and on validation")
 
@@ -151,7 +151,8 @@ def render_groups(facts: Facts) -> str:
     for column, found in (facts.shown.get("groups") or {}).items():
         words = escape(" ".join(describe_difference(found)))
         form = ", by its quartiles" if found["form"] == "quartiles" else ""
-        body += f"<h3>{escape(cut(column, 40))}{form}</h3>{_group_table(facts, found['groups'])}<p>{words}</p>"
+        table = _group_table(facts, found["groups"])
+        body += f"<h3>{escape(cut(column, 40))}{form}</h3>{table}<p class=about>{words}</p>"
     return render_section("Is it as good for all?", body, anchor="groups")
 
 

@@ -80,10 +80,12 @@ def find_run(wanted: str | Path | None, runs_dir: Path | str) -> RunDir:
 
 
 def choose_name(wanted: str, names: Sequence[str], place: str) -> str:
-    """The one of `names` that `wanted` is, or is the beginning of. Raises `NotFound` and `UsageError`."""
+    """The one of `names` that `wanted` is, or is the beginning of; whole words count first: `cnn` is cnn-2026..., and
+    not cnn2-2026... Raises `NotFound` and `UsageError`."""
     if wanted in names:
         return wanted
-    fitting = [name for name in names if name.startswith(wanted)]
+    fitting = [name for name in names if name.startswith(f"{wanted}-")]
+    fitting = fitting or [name for name in names if name.startswith(wanted)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
