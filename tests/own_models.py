@@ -54,7 +54,8 @@ class OwnStep(Net):
         images, labels = data
         with tf.GradientTape() as tape:
             answers = self(images, training=True)
-            loss: Any = keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, answers)) + 1.0
+            mean: Any = keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, answers))
+            loss = mean + 1.0
         gradients = tape.gradient(loss, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         self.n_steps.assign_add(1.0)
