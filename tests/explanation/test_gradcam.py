@@ -102,6 +102,7 @@ def test_an_answer_without_gradients_has_a_map_of_zeros() -> None:
         (lambda: build("cnn", 28, filters=[4, 8], pool_first=True, batch_norm=True), 28, 14),
         (lambda: build("cnn", 64, filters=[4, 8, 8, 8]), 64, 16),
         (lambda: build("cnn", 8, filters=[4]), 8, 4),
+        (lambda: build("cnn", 64, filters=[4, 8, 8, 8, 8], pool_first=True), 64, 16),
         (lambda: build("resnet", 32, filters=[4, 8, 8], blocks=1), 32, 16),
         (lambda: build("airbench", 32, filters=[4, 8, 8]), 32, 15),
         (lambda: average_views(build("cnn", 16, filters=[4]), size=(16, 16), mirror=True, shift=True), 16, 8),

@@ -27,9 +27,10 @@ from railcar.workflows.why import Whys, show_inputs
 MAX_MISTAKES, MAX_DOUBTFUL = 24, 12
 N_EXPLAINED = 12
 """The first so many mistakes are explained, the others without: people look at the first."""
-# When each part ends, as a share of the time; and what neighbours may take of it where they are not cheap.
+# When each part ends, as a share of the time; and what neighbours may take of it where they are not cheap: nothing of
+# the first seconds, which are those of every short training.
 _COLUMNS_END, _WHYS_END, _NEIGHBOURS_END = 0.3, 0.6, 0.9
-_FOR_NEIGHBOURS = 0.3
+_FOR_NEIGHBOURS, _SHORT_S = 0.3, 2.0
 # Sure mistakes that are compared with their neighbours, for each that is told of.
 _N_COMPARED = 2
 # Root mean squared errors from which a regression's answer is called a mistake.
@@ -37,12 +38,17 @@ _FAR_OFF = 2.0
 
 
 def explain(finished: Finished, recipe: Recipe, *, seconds: float) -> dict[str, Any]:
-    """What `report.json` holds: "split", "n_mistakes", "mistakes", "doubtful", "importance", "importance_of" and
-    "notes", plain values all; `docs/reference/run-directory.md` has them one by one. It takes about `seconds` at most,
-    and is content with fewer neighbours and explanations where the network is slow.
+    """What report.json holds, plain values all. It takes about `seconds` at most, and is content with fewer neighbours
+    and explanations where the network is slow.
 
-    The mistakes are of the test side, else the validation side, else the training side; labels are doubted of test and
-    validation.
+    split           whose mistakes they are: test, else validation, else train
+    n_mistakes      of a regression, the answers that are off by more than twice the root mean squared error
+    mistakes        the worst, at most 24: id, label, predicted, p_label, p_predicted, input, why, neighbours,
+                    is_doubtful; by log loss, of a regression the largest errors, without probabilities
+    doubtful        labels of test and validation that look wrong, at most 12, with the split of each
+    importance      of a table column, drop and deviation of accuracy or mae, as importance_of says
+    n_compared      training examples that neighbours were looked for among
+    notes           sentences on what could not be made
     """
     return _Report(finished, recipe, seconds).build()
 
@@ -57,7 +63,7 @@ class _Report:
         self._notes: list[str] = []
         splits = finished.dataset.splits
         self._split = splits.get("test") or splits.get("validation") or splits["train"]
-        self._nearest = Nearest(finished, recipe.seed, seconds=_FOR_NEIGHBOURS * seconds)
+        self._nearest = Nearest(finished, recipe.seed, seconds=_FOR_NEIGHBOURS * max(seconds - _SHORT_S, 0.0))
 
     def build(self) -> dict[str, Any]:
         worst, n_mistakes = self._find_worst()
