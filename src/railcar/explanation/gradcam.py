@@ -38,7 +38,7 @@ class MapFinder:
     takes, or what is flattened or averaged, not what comes before its activation.
     """
 
-    def __init__(self, network: keras.Model, image: NDArray[np.uint8]) -> None:
+    def __init__(self, network: keras.Model, image: NDArray[Any]) -> None:
         """`image` [1, height, width, channels] is sent through once. Raises whatever the network raises."""
         self._network = network
         self._places = _choose_maps(_list_maps(network, image))
@@ -88,7 +88,7 @@ def _scale_to_one(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     return (heat / np.where(largest > 0, largest, 1.0)).astype(np.float32)
 
 
-def _list_maps(network: keras.Model, image: NDArray[np.uint8]) -> list[tuple[int, int]]:
+def _list_maps(network: keras.Model, image: NDArray[Any]) -> list[tuple[int, int]]:
     """(number of the first operation that takes it, its shorter side) of each map, in order."""
     first: dict[int, int] = {}
     edged: set[int] = set()

@@ -38,7 +38,7 @@ class Importance:
 def choose_rows(n: int, n_columns: int, rows_per_s: float, seconds: float) -> tuple[int, int]:
     """(rows, repeats) that fit into `seconds`, of `n` rows at most `MAX_ROWS`: fewer repeats first, then fewer rows,
     not below 100; (0, 0) where not even these fit."""
-    affordable = seconds * rows_per_s / max(n_columns, 1)
+    affordable = max(seconds, 0.0) * rows_per_s / max(n_columns, 1)
     n_rows = min(n, MAX_ROWS)
     if affordable < n_rows:
         n_rows = min(n_rows, max(int(affordable), _MIN_ROWS))

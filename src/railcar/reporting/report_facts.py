@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,8 @@ class Predictions:
 class Facts:
     """`manifest`, `recipe`, `decisions`, `evaluation`, `rows` (of metrics.jsonl) and `extra` (report.json) as their
     files have them, empty where there is no file; `architecture` is the text of architecture.txt, `recipe_text` that of
-    recipe.yaml. `reference` is what a command takes for this run."""
+    recipe.yaml. `reference` is what a command takes for this run, in the folder above that of
+    the runs."""
 
     name: str
     manifest: dict[str, Any]
@@ -40,7 +41,6 @@ class Facts:
     architecture: str = ""
     recipe_text: str = ""
     reference: str = ""
-    log_text: str = field(default="", repr=False)
 
     @property
     def data(self) -> dict[str, Any]:

@@ -176,12 +176,12 @@ def _environment(facts: Facts) -> str:
 
 
 def _repeat(facts: Facts) -> str:
-    run = shlex.quote(facts.reference or facts.name)
+    run = shlex.quote(facts.reference)
     argv = facts.manifest.get("argv") or []
     first = shlex.join(["railcar", *map(str, argv[1:])]) if argv and str(argv[0]).endswith("railcar") else ""
     example = {"image": "photo.jpg", "text": "--text '...'", "table": "rows.csv"}.get(facts.kind, "rows.csv")
     commands = [
-        (f"railcar train {shlex.quote(f'runs/{facts.name}/recipe.yaml')}", "the same once more, from its recipe"),
+        (f"railcar train {shlex.quote(f'{facts.reference}/recipe.yaml')}", "the same once more, from its recipe"),
         (f"railcar evaluate {run}", "measure it again"),
         (f"railcar predict {example} --run {run}", "ask it"),
         (f"railcar serve {run}", "a page and an API to ask it"),

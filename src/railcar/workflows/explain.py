@@ -208,7 +208,7 @@ class _Report:
             for near in neighbours
         ]
 
-    def _tell_labels(self, split: Split, rows: NDArray[np.int64]) -> dict[int, str | float]:
+    def _tell_labels(self, split: Split, rows: NDArray[np.int64]) -> dict[int, str | float | None]:
         labels = np.asarray(split.labels[split.rows[rows]])
         if self._is_number:
             mean, std = self._features.target or (0.0, 1.0)
@@ -216,10 +216,10 @@ class _Report:
         return {int(row): self._features.class_names[label] for row, label in zip(rows, labels, strict=True)}
 
 
-def _plain(value: Any) -> float:
-    """A float32 as a number with the digits that it has."""
-    return float(f"{float(value):.7g}")
+def _plain(value: Any) -> float | None:
+    """A float32 as a number with the digits that it has; None for what is no number, which JSON does not know."""
+    return float(f"{float(value):.7g}") if np.isfinite(value) else None
 
 
 def _round(probability: Any) -> float:
-    return round(float(probability), 6)
+    return round(float(probability), 6) if np.isfinite(probability) else 0.0

@@ -52,6 +52,8 @@ def measure_columns(finished: Finished, split: Split, seed: int, until: float) -
 
     rows = np.asarray(measured.inputs[measured.rows[chosen]], np.float32)
     found = measure_importance(answer, rows, columns, judge, n_repeats=n_repeats, seed=seed, until=until)
+    if not all(np.isfinite(one.drop) for one in found):
+        return [], "the importance of the columns cannot be measured: answers of the model are no numbers"
     digits = [{"column": one.column, "drop": _plain(one.drop), "deviation": _plain(one.deviation)} for one in found]
     return digits, ""
 

@@ -21,8 +21,10 @@ from railcar.workflows.results import Finished
 
 MAX_EXAMPLES = 2000
 N_NEAREST = 3
+# Of fewer the nearest are not near.
+_LEAST = 50
 _CHEAP_S = 0.15
-_FIRST, _MAX_BATCH, _BATCH_NUMBERS = 64, 512, 600_000
+_FIRST, _MAX_BATCH, _BATCH_NUMBERS = 16, 512, 600_000
 
 
 class Neighbour(NamedTuple):
@@ -41,6 +43,7 @@ class Nearest:
 
     def __init__(self, finished: Finished, seed: int, *, seconds: float) -> None:
         self._finished, self._seed, self._seconds = finished, seed, seconds
+        self._pace_s = 1e-3
         self._found: dict[tuple[str, int], list[Neighbour]] = {}
         self.reason = ""
         self.n_compared = 0
@@ -59,7 +62,7 @@ class Nearest:
         is_number = self._finished.dataset.features.task == "regression"
         order = draw_balanced(None if is_number else train.label_array(), len(train), self._seed)[:MAX_EXAMPLES]
         examples = self._see_in_time(train, order, until, cheap_s=self._seconds)
-        if not queries or not len(examples):
+        if not queries or len(examples) < min(_LEAST, len(train)):
             self.reason = "there was no time for the nearest training examples, and no label is doubted"
             return
         rows, self.n_compared = order[: len(examples)], len(examples)
@@ -91,7 +94,7 @@ class Nearest:
         most = int(np.clip(_BATCH_NUMBERS // size, 1, _MAX_BATCH))
         found: list[NDArray[np.float32]] = []
         began, began_cpu = time.monotonic(), time.process_time()
-        n_done, n_next = 0, min(_FIRST, most) if began < until else 0
+        n_done, n_next = 0, int(np.clip((until - began) / self._pace_s, 0, min(_FIRST, most)))
         while n_done < len(rows) and n_next:
             seen = self._see(split, rows[n_done : n_done + n_next])
             if seen is None:
@@ -99,7 +102,8 @@ class Nearest:
             found.append(seen)
             n_done += len(seen)
             spent, spent_cpu = time.monotonic() - began, time.process_time() - began_cpu
-            n_left = n_done * (until - began) / max(spent, 1e-9) - n_done
+            self._pace_s = max(spent / n_done, 1e-9)
+            n_left = (until - began - spent) / self._pace_s
             if cheap_s is not None:
                 # On a machine that others use, too, the clock alone would leave a small network with hardly any.
                 cheap = max(cheap_s / max(spent, 1e-9), _CHEAP_S / max(spent_cpu, 1e-9))

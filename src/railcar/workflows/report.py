@@ -130,7 +130,7 @@ def _read_facts(run: RunDir) -> Facts:
         predictions=_read_predictions(run, (manifest.get("data") or {}).get("class_names") or []),
         architecture=_read_text(run.architecture_path),
         recipe_text=_read_text(run.recipe_path),
-        reference=run.reference,
+        reference=run.reference if run.address else f"{run.path.absolute().parent.name}/{run.name}",
     )
 
 
