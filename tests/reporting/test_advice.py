@@ -20,20 +20,21 @@ def measured(n_right: int = 950, n: int = 1000, **more: Any) -> dict[str, Any]:
     return {**split, "calibration": {"ece": 0.01}, **more}
 
 
-def rows(losses: list[float], train: float = 0.95, held: float = 0.95) -> list[dict[str, Any]]:
+def rows(losses: list[float], train: float = 0.95, held: float = 0.95, rise: float = 0.0) -> list[dict[str, Any]]:
     steps = range(100, 100 * len(losses) + 1, 100)
     return [
-        {"step": step, "accuracy": train, "val_accuracy": held, "val_loss": loss, "loss": loss}
+        {"step": step, "accuracy": train, "val_accuracy": held - rise * (steps[-1] - step), "val_loss": loss}
         for step, loss in zip(steps, losses, strict=True)
     ]
 
 
+FALLING = [0.9, 0.7, 0.5, 0.4, 0.3, 0.2]
 STEADY = [0.5, 0.3, 0.25, 0.24, 0.24, 0.245]
 
 
 def said(evaluation: dict[str, Any], losses: list[float] = STEADY, **more: Any) -> list[str]:
-    train, held = more.pop("train", 0.95), more.pop("held", 0.95)
-    result = Result({"checkpoint": "step-00000500", **evaluation}, rows(losses, train, held), **more)
+    logged = rows(losses, more.pop("train", 0.95), more.pop("held", 0.95), more.pop("rise", 0.0))
+    result = Result({"checkpoint": "step-00000200", **evaluation}, logged, **more)
     return [f"{one.level}: {one.what}; {one.mend}" for one in advise(result)]
 
 
@@ -50,7 +51,7 @@ GOOD = measured()
     [
         ("error: it is hardly better than always saying", measured(340), {}),
         ("warning: it knows its training examples by heart (overfitting): 99.0%", GOOD, {"train": 0.99, "held": 0.9}),
-        ("warning: it was still learning at the end", GOOD, {"losses": [0.9, 0.7, 0.5, 0.4, 0.3, 0.2]}),
+        ("warning: it was still learning at the end", GOOD, {"losses": FALLING, "rise": 1e-4}),
         (
             "note: the loss on validation was lowest at step 200 of 600",
             GOOD,
@@ -69,6 +70,33 @@ def test_each_rule_speaks_where_it_applies(expected: str, test: dict[str, Any], 
     sides = {name: more[name] for name in more if name == "validation"}
     found = said({"test": test, **sides}, **{name: value for name, value in more.items() if name not in sides})
     assert [line for line in found if line.startswith(expected)], found
+
+
+def test_what_falls_in_loss_alone_or_is_next_to_nothing_is_no_reason_to_train_on_or_to_stop_sooner():
+    assert said({"test": GOOD}, FALLING) == []
+    assert said({"test": GOOD}, [1e-4, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]) == []
+
+
+def test_what_was_seen_less_than_once_and_what_was_not_tested_is_told():
+    split = measured()
+    split["per_class"][1] |= {"n": 0, "f1": 0.0}
+    (line,) = said({"test": split})
+    assert line.startswith("warning: there was nothing to test 1 of 3 classes by: dog")
+    logged = [{"step": 10, "epoch": 0.5, "accuracy": 0.6, "val_accuracy": 0.6}]
+    (first, *_) = advise(Result({"checkpoint": "step-00000010", "test": measured(600)}, logged))
+    assert first.what == "it has seen only 50% of its training examples"
+
+
+def test_a_group_that_is_worse_is_named():
+    rows_ = [
+        {"group": "north", "accuracy": 0.99, "is_apart": False},
+        {"group": "south", "accuracy": 0.7, "is_apart": True},
+    ]
+    split = measured(groups={"region": {"groups": rows_, "is_real": True}})
+    (line,) = said({"test": split})
+    assert "it is worse for south (region) than for all: 70.0% right of 95.0%" in line
+    split["groups"]["region"]["is_real"] = False
+    assert said({"test": split}) == []
 
 
 def test_a_weak_class_with_few_examples_is_named_with_their_number():

@@ -208,7 +208,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         what = f"{path}: a whole model as .h5 can hold code, and is not loaded"
         raise ForeignArtifact(what, hint="give the folder of an artifact")
     if not manifest_path.is_file():
-        raise NotFound(f"{path}: no artifact is there", hint="a finished run has one; train with: railcar train")
+        hint = "a finished run has one: railcar train; a stopped one goes on with: railcar train --resume=RUN"
+        raise NotFound(f"{path}: no artifact is there", hint=hint)
     try:
         if manifest_path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"it has more than {_MOST_BYTES >> 20} MB")

@@ -47,7 +47,7 @@ def command(wanted: tuple[str, ...], page: Path | None, opens: bool, runs_dir: P
     else:
         console.result(_describe(comparison, page))
     if page is not None and opens:
-        open_page(page)
+        open_page(page, console)
 
 
 def _describe(comparison: dict[str, Any], page: Path | None) -> str:
@@ -104,7 +104,8 @@ def _pair_lines(pairs: Sequence[dict[str, Any]], letters: Sequence[str]) -> list
     what = (
         "that one came nearer to than the other (sign test)" if is_sign else "that only one got right (McNemar's test)"
     )
-    lines = ["", f"Test examples {what}", *format_table(rows).splitlines()] if rows else []
+    many = f", p corrected for {len(rows)} pairs" if len(rows) > 1 else ""
+    lines = ["", f"Test examples {what}{many}", *format_table(rows).splitlines()] if rows else []
     return lines + [
         f"{letters[pair['one']]} and {letters[pair['other']]}: {pair['reason']}" for pair in pairs if "reason" in pair
     ]

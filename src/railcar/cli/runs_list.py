@@ -62,9 +62,9 @@ def command(
     elif not found:
         console.note(f"there are no runs in {runs_dir}; make one with: railcar train")
     elif not shown:
-        console.note(f"none of the {len(found)} runs in {runs_dir} is so")
+        console.note(f"none of the {len(found)} runs in {runs_dir} fits")
     else:
-        console.result(_build_table(shown))
+        console.result(_build_table(shown, keeps={"age": "", "steps": "step"}.get(sort, sort)))
 
 
 def to_plain(summary: RunSummary) -> dict[str, Any]:
@@ -95,10 +95,10 @@ _COLUMNS: dict[str, Callable[[RunSummary], str]] = {
 _DISPENSABLE = ("took", "age", "curve", "step", "val")
 
 
-def _build_table(summaries: Sequence[RunSummary]) -> str:
-    """As wide as the terminal: what matters least is left out first."""
+def _build_table(summaries: Sequence[RunSummary], keeps: str) -> str:
+    """As wide as the terminal: what matters least is left out first, the column that it `keeps` never."""
     columns, width = list(_COLUMNS), shutil.get_terminal_size().columns
-    dispensable = list(_DISPENSABLE)
+    dispensable = [one for one in _DISPENSABLE if one != keeps]
     if "utf" not in (sys.stdout.encoding or "utf").lower():
         columns.remove("curve")
         dispensable.remove("curve")

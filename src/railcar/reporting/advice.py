@@ -79,6 +79,8 @@ def _learnt_nothing(result: Result) -> Advice | None:
 
 
 _OVERFIT_GAP, _OVERFIT_RATIO = 0.05, 1.5
+# A smaller loss is as good as none; and what accuracy must gain for more steps to be worth their time.
+_NO_LOSS, _GAIN = 0.02, 0.005
 
 
 def _learnt_by_heart(result: Result) -> Advice | None:
@@ -103,38 +105,57 @@ def _got_worse(result: Result) -> Advice | None:
     if len(losses) < 5:
         return None
     step, least = min(losses, key=lambda one: one[1])
-    last = losses[-1]
-    if step > 0.6 * last[0] or last[1] < 1.1 * least:
+    end, last = losses[-1]
+    if step > 0.6 * end or last < max(1.1 * least, _NO_LOSS):
         return None
-    what = (
-        f"the loss on validation was lowest at step {step:,} of {last[0]:,}, and rose from {least:.3g} to {last[1]:.3g}"
-    )
-    return Advice(
-        NOTE, what, f"nothing is lost, but time: set training.steps={_round_up(step)}, or training.early_stop"
-    )
+    what = f"the loss on validation was lowest at step {step:,} of {end:,}, and rose from {least:.3g} to {last:.3g}"
+    if result.kept_step > step:
+        return Advice(NOTE, what, "set training.best=val_loss, and the weights of that step are the model")
+    mend = f"nothing is lost, but time: set training.steps={_round_up(step)}, or training.early_stop"
+    return Advice(NOTE, what, mend)
 
 
 def _still_learning(result: Result) -> Advice | None:
-    """The best validation is the last one, and the last third still gained."""
-    losses = result.series("val_loss")
+    """The best validation is the last one, and the last two fifths still gained, in loss and in accuracy."""
+    losses, scores = result.series("val_loss"), result.series("val_accuracy")
     if len(losses) < 3 or min(losses, key=lambda one: one[1]) != losses[-1]:
         return None
-    before = next(value for step, value in losses if step >= losses[-1][0] * 0.6)
-    if losses[-1][1] > 0.9 * before:
+    end = losses[-1][0]
+    before, last = _at_three_fifths(losses), losses[-1][1]
+    if last > 0.9 * before or (scores and scores[-1][1] - _at_three_fifths(scores) < _GAIN):
         return None
-    what = f"it was still learning at the end: over the last steps the loss on validation fell from {before:.3g} to "
-    return Advice(WARNING, f"{what}{losses[-1][1]:.3g}", f"train longer: set training.steps={2 * losses[-1][0]}")
+    gain = f", and {_at_three_fifths(scores):.1%} right became {scores[-1][1]:.1%}" if scores else ""
+    what = f"it was still learning at the end: the loss on validation fell from {before:.3g} to {last:.3g}{gain}"
+    return Advice(WARNING, what, f"train longer: set training.steps={2 * end}")
+
+
+def _not_once(result: Result) -> Advice | None:
+    epochs = [value for _, value in result.series("epoch")]
+    if not epochs or epochs[-1] > 0.95:
+        return None
+    what = f"it has seen only {epochs[-1]:.0%} of its training {result.noun}"
+    return Advice(WARNING, what, "train longer: set training.epochs=3")
 
 
 def _too_simple(result: Result) -> Advice | None:
     """Wrong in training as often as on validation, and not getting better."""
-    if result.is_regression or _still_learning(result) is not None:
+    if result.is_regression or _still_learning(result) is not None or _not_once(result) is not None:
         return None
     train, held = _last(result.series("accuracy")), _last(result.series("val_accuracy"))
     if train is None or held is None or train > 0.85 or train - held > 0.02:
         return None
     what = f"it fits even its training {result.noun} badly ({train:.1%} right; underfitting)"
     return Advice(WARNING, what, "a larger network, another one (model.name), a higher learning rate, or railcar tune")
+
+
+def _untested(result: Result) -> Advice | None:
+    rows = result.shown.get("per_class") or []
+    missing = [row["class"] for row in rows if not row["n"]]
+    if not missing:
+        return None
+    names = ", ".join(missing[:5]) + (f" and {len(missing) - 5:,} more" if len(missing) > 5 else "")
+    what = f"there was nothing to test {len(missing):,} of {len(rows):,} classes by: {names}"
+    return Advice(WARNING, what, "a larger data.test, or --folds 5, which tests on all of them")
 
 
 _FEW_SHARE = 0.5
@@ -194,7 +215,8 @@ def _little_to_test(result: Result) -> Advice | None:
     low, high = shown["accuracy_95"]
     if high - low < 0.06:
         return None
-    what = f"it was measured on {shown['n']:,} {result.noun} only: on more, accuracy may be {low:.1%} or {high:.1%}"
+    range_ = f"of more, anything from {low:.1%} to {high:.1%} may be right"
+    what = f"it was measured on {shown['n']:,} {result.noun} only: {range_}"
     return Advice(NOTE, what, "a larger data.test, or --folds 5, which tests on all of them")
 
 
@@ -248,7 +270,9 @@ _RULES: tuple[Callable[[Result], Advice | None], ...] = (
     _one_column,
     _learnt_by_heart,
     _too_simple,
+    _not_once,
     _still_learning,
+    _untested,
     _weak_classes,
     _worse_for_some,
     _other_data,
@@ -265,6 +289,11 @@ def _last(series: Sequence[tuple[int, float]]) -> float | None:
         return None
     end = series[-1][0]
     return statistics.fmean(value for step, value in series if step >= 0.9 * end)
+
+
+def _at_three_fifths(series: Sequence[tuple[int, float]]) -> float:
+    """The value from which the last two fifths of the steps go on."""
+    return next(value for step, value in series if step >= series[-1][0] * 0.6)
 
 
 def _round_up(step: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 
 Point = tuple[float, float]
@@ -37,12 +37,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """`low` and `high` are found from the points where they are None. `spell` writes the tick labels."""
+    """`low` and `high` are found from the points where they are None; `is_whole` is one of counts. `spell` writes the
+    tick labels."""
 
     label: str
     low: float | None = None
     high: float | None = None
     is_log: bool = False
+    is_whole: bool = False
     spell: Format = field(default=lambda value: spell_tick(value))
 
 
@@ -81,7 +83,7 @@ def draw_bars(bins: Sequence[tuple[float, float, float]], *, x: Axis, y: Axis, t
     if not bins:
         return ""
     ends = [end for low, high, _ in bins for end in (low, high)]
-    scales = _scale(x, ends), _scale(Axis(y.label, 0.0, y.high, spell=y.spell), [count for _, _, count in bins])
+    scales = _scale(x, ends), _scale(replace(y, low=0.0), [count for _, _, count in bins])
     bars = []
     for low, high, count in bins:
         left, right, height = scales[0].place(low), scales[0].place(high), scales[1].place(count)
@@ -120,14 +122,15 @@ def _scale(axis: Axis, values: Iterable[float]) -> _Scale:
         low, high = low - room, high + room
     room = 0.04 * (high - low)
     low, high = low - room * (axis.low is None), high + room * (axis.high is None)
-    return _Scale(axis, low, high, tuple(_ticks(low, high)))
+    return _Scale(axis, low, high, tuple(_ticks(low, high, is_whole=axis.is_whole)))
 
 
-def _ticks(low: float, high: float, n: int = 5) -> Iterable[float]:
+def _ticks(low: float, high: float, n: int = 5, *, is_whole: bool = False) -> Iterable[float]:
     """Round numbers between the two, about `n`."""
     rough = (high - low) / n
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * one for one in (1, 2, 2.5, 5, 10) if power * one >= rough * 0.999)
+    step = max(math.ceil(step), 1) if is_whole else step
     first = math.ceil(low / step - 1e-9)
     return (round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1))
 
@@ -142,7 +145,7 @@ def _log_ticks(low: float, high: float) -> Iterable[float]:
 
 def spell_tick(value: float) -> str:
     """Short: 1,000, 2.5, 1e-05."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 and value == round(value) else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def spell_share(value: float) -> str:

@@ -8,6 +8,7 @@ from html import escape
 
 from railcar import __version__
 from railcar.reporting.page_style import STYLE
+from railcar.reporting.tables import cut_name
 
 # Nothing is loaded from anywhere; pictures and styles are in the file.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -53,3 +54,9 @@ def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, kind: st
 
 def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def render_name(name: str, width: int) -> str:
+    """A name as HTML, cut in its middle, as names often differ at their ends; the whole of it shows when pointed at."""
+    short = cut_name(name, width)
+    return escape(name) if short == name else f'<span title="{escape(name)}">{escape(short)}</span>'

@@ -74,6 +74,7 @@ th, td { text-align: left; vertical-align: top; padding: 7px 12px; border-top: 1
 tr:first-child > * { border-top: 0; color: var(--pale); font-weight: 500; white-space: nowrap; }
 th { font-weight: 600; }
 table.cells td { white-space: nowrap; }
+table.pairs th:first-child, table.pairs td:nth-child(2) { min-width: 7rem; }
 table.texts td:last-child { width: 80%; min-width: 11rem; overflow-wrap: anywhere; }
 table.columns td:last-child { min-width: 220px; width: 45%; }
 table.columns svg.histogram { height: 34px; }
@@ -81,12 +82,12 @@ table.columns svg.bar { height: 10px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 18px 28px; }
 .charts.three { grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); }
 .chart { display: grid; grid-template: auto 230px 1.5em auto / var(--beside) minmax(0, 1fr); font-size: .8rem;
-  color: var(--pale); font-variant-numeric: tabular-nums; }
+  color: var(--pale); font-variant-numeric: tabular-nums; padding-right: 14px; }
 .chart .of { grid-column: 1 / -1; margin: 0 0 8px; }
 .chart .beside { grid-row: 2; position: relative; }
 .chart .beside span { position: absolute; right: 7px; line-height: 1; transform: translateY(50%); }
 .chart .drawing { grid-row: 2; grid-column: 2; min-width: 0; overflow: clip; overflow-clip-margin: 6px; }
-.chart .below { grid-row: 3; grid-column: 2; position: relative; margin-right: 8px; }
+.chart .below { grid-row: 3; grid-column: 2; position: relative; }
 .chart .below span { position: absolute; top: 4px; transform: translateX(-50%); white-space: nowrap; }
 .chart .along { grid-row: 4; grid-column: 2; text-align: center; margin: 2px 0 0; }
 .chart svg { height: 100%; overflow: visible; }

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from railcar.reporting.charts import spell_tick
-from railcar.reporting.page import cut, render_section, render_table
+from railcar.reporting.page import cut, render_name, render_section, render_table
 from railcar.reporting.report_facts import Facts
 from railcar.reporting.svg import draw_stacked_bar
 from railcar.reporting.thumbnails import SMALL_PICTURE, draw_heat
@@ -43,7 +43,7 @@ def _class_counts(names: Sequence[str], per_class: dict[str, Sequence[int]]) -> 
         parts = [per_class[side][index] for side in sides]
         title = f"{names[index]}: " + ", ".join(f"{n:,} {side}" for n, side in zip(parts, sides, strict=True))
         bar = draw_stacked_bar(parts, max(totals), title=title)
-        rows.append(f'<span class="name">{escape(cut(names[index], 40))}</span>{bar}<span>{totals[index]:,}</span>')
+        rows.append(f'<span class="name">{render_name(names[index], 40)}</span>{bar}<span>{totals[index]:,}</span>')
     legend = "".join(f'<span><i class="part{number}"></i>{side}</span>' for number, side in enumerate(sides))
     more = len(names) - len(shown)
     note = f'<p class="about">and {more:,} smaller classes</p>' if more else ""
@@ -80,6 +80,8 @@ def render_mistakes(facts: Facts) -> str:
     notes = "".join(f'<p class="about">{escape(str(one))}</p>' for one in facts.extra.get("notes") or [])
     if not mistakes:
         told = f"<p>None: every one of the {side} {facts.noun} is right.</p>" if n == 0 and facts.extra else ""
+        if not facts.extra and facts.shown:
+            told = "<p>railcar report --explain shows them, and what the model looked at.</p>"
         return render_section("Mistakes", told, anchor="mistakes")
     mistakes = mistakes if facts.kind == "image" else mistakes[:_MOST_WIDE]
     if facts.is_regression:
@@ -107,7 +109,7 @@ def _say_why(facts: Facts, mistakes: Sequence[dict[str, Any]]) -> str:
         how = f"{parts} made its number larger, {'those in orange' if facts.kind == 'text' else 'to the left'} smaller"
     methods = {one["why"].get("method") for one in mistakes if one.get("why")} - {None}
     method = f" ({', '.join(sorted(methods))})" if methods else ""
-    beside = "; beside it the nearest training examples" if any(one.get("neighbours") for one in mistakes) else ""
+    beside = "; below, the nearest training examples" if any(one.get("neighbours") for one in mistakes) else ""
     return f'<p class="about">{escape(how + method + beside)}.</p>'
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from html import escape
+from pathlib import PurePath
 from typing import Any
 
 from railcar.reporting.advice import Advice, advise
@@ -70,9 +71,10 @@ def _say_what(facts: Facts) -> str:
     size = f" with {n_parameters:,} parameters" if n_parameters else ""
     n, names = facts.data.get("n_train"), facts.class_names
     goal = f"to tell {len(names)} classes apart" if names else f"to say {facts.data.get('label') or 'a number'}"
-    source = facts.data.get("source")
-    origin = f" of {source}" if source else ""
-    told = f"A {model}{size}, trained {goal} on {n:,} {facts.noun}{origin}" if n else f"A {model}{size}"
+    source = str(facts.data.get("source") or "")
+    origin = f" of {PurePath(source).name if source.startswith('/') else source}" if source else ""
+    article = "An" if str(model)[:1] in "aeio" else "A"
+    told = f"{article} {model}{size}" + (f", trained {goal} on {n:,} {facts.noun}{origin}" if n else "")
     step = facts.manifest.get("step")
     steps = f"; {step:,} steps" if step else ""
     seconds = facts.manifest.get("seconds_training")
@@ -91,7 +93,7 @@ def _summary(facts: Facts) -> str:
     if not found and facts.shown:
         cards = '<p class="verdict"><strong>Nothing to complain of</strong></p>'
     next_ = f"<h2>What to do next</h2>{cards}" if cards else ""
-    missing = "" if facts.shown else "<p>Nothing was measured yet: railcar evaluate does it.</p>"
+    missing = "" if facts.shown else "<p>It was not evaluated: that is done at the end of a training.</p>"
     return f'<section class="summary"><div class="tiles">{tiles}</div>{missing}{next_}</section>\n'
 
 
@@ -180,6 +182,9 @@ def _repeat(facts: Facts) -> str:
     argv = facts.manifest.get("argv") or []
     first = shlex.join(["railcar", *map(str, argv[1:])]) if argv and str(argv[0]).endswith("railcar") else ""
     example = {"image": "photo.jpg", "text": "--text '...'", "table": "rows.csv"}.get(facts.kind, "rows.csv")
+    if facts.manifest.get("state") != "finished":
+        what = f"<dt><code>railcar train --resume={run}</code></dt><dd>go on with it</dd>"
+        return render_section("Go on", f'<dl class="commands">{what}</dl>', anchor="repeat")
     commands = [
         (f"railcar train {shlex.quote(f'{facts.reference}/recipe.yaml')}", "the same once more, from its recipe"),
         (f"railcar evaluate {run}", "measure it again"),

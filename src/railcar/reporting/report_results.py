@@ -15,7 +15,7 @@ from railcar.evaluation.curves import count_above, precision_recall_curve, roc_c
 from railcar.reporting.advice import Result
 from railcar.reporting.charts import Axis, Line, draw_bars, draw_dots, draw_lines, spell_share, spell_tick
 from railcar.reporting.group_tables import describe_difference
-from railcar.reporting.page import cut, render_section, render_table
+from railcar.reporting.page import cut, render_name, render_section, render_table
 from railcar.reporting.report_facts import Facts
 
 _MOST_CELLS, _MOST_CLASSES, _MOST_PAIRS, _MOST_CURVES, _MOST_DOTS = 20, 40, 20, 6, 1500
@@ -98,7 +98,7 @@ def render_confusion(facts: Facts) -> str:
 
 def _matrix(confusion: NDArray[np.int64], wrong: NDArray[np.int64], names: Sequence[str]) -> str:
     most = int(wrong.max())
-    heads = "".join(f'<th scope="col">{escape(cut(name, 14))}</th>' for name in names)
+    heads = "".join(f'<th scope="col">{render_name(name, 14)}</th>' for name in names)
     lines = []
     for row, name in enumerate(names):
         cells = []
@@ -108,7 +108,7 @@ def _matrix(confusion: NDArray[np.int64], wrong: NDArray[np.int64], names: Seque
             else:
                 share = round(100 * (0.15 + 0.85 * n / most)) if n else 0
                 cells.append(f'<td style="--share:{share}%">{f"{n:,}" if n else ""}</td>')
-        lines.append(f'<tr><th scope="row">{escape(cut(name, 24))}</th>{"".join(cells)}</tr>')
+        lines.append(f'<tr><th scope="row">{render_name(name, 24)}</th>{"".join(cells)}</tr>')
     return (
         f'<div class="scroll" tabindex="0"><table class="confusion"><caption>A row for what it is, a column for what '
         f"the model said</caption><tr><td></td>{heads}</tr>{''.join(lines)}</table></div>"
@@ -122,21 +122,25 @@ def _pairs(confusion: NDArray[np.int64], wrong: NDArray[np.int64], names: Sequen
         n = int(wrong[row, column])
         if n:
             share = n / confusion[row].sum()
-            rows.append([escape(cut(names[row], 40)), escape(cut(names[column], 40)), f"{n:,}", f"{share:.1%}"])
-    return render_table(["it is", "the model said", "times", "of that class"], rows)
+            rows.append([render_name(names[row], 40), render_name(names[column], 40), f"{n:,}", f"{share:.1%}"])
+    return render_table(["it is", "the model said", "times", "of that class"], rows, kind="pairs")
 
 
 def render_classes(facts: Facts) -> str:
     rows = facts.shown.get("per_class") or []
     if not rows:
         return ""
-    shown = rows if len(rows) <= _MOST_CLASSES else sorted(rows, key=lambda one: one["f1"])[:_MOST_CLASSES]
-    about = f"The {len(shown)} that are found worst, of {len(rows):,}." if len(rows) > len(shown) else ""
+    tested = [row for row in rows if row["n"]]
+    shown = tested if len(tested) <= _MOST_CLASSES else sorted(tested, key=lambda one: one["f1"])[:_MOST_CLASSES]
+    about = f"The {len(shown)} that are found worst, of {len(tested):,}." if len(tested) > len(shown) else ""
+    if len(tested) < len(rows):
+        missing = ", ".join(cut(row["class"], 30) for row in rows if not row["n"])
+        about = f"{about} Not tested, as {facts.side} has none of them: {cut(missing, 300)}.".strip()
     cells = []
     for row in shown:
         area = "" if row.get("roc_auc") is None else f"{row['roc_auc']:.4f}"
         figures = [_meter(row[key]) for key in ("precision", "recall", "f1")]
-        cells.append([escape(cut(row["class"], 40)), *figures, area, f"{row['n']:,}"])
+        cells.append([render_name(row["class"], 40), *figures, area, f"{row['n']:,}"])
     head = ["class", "precision", "recall", "F1", "ROC area", f"{facts.side} {facts.noun}"]
     return render_section("Each class", render_table(head, cells, kind="classes-table"), about=about, anchor="classes")
 
@@ -186,8 +190,10 @@ def _say_calibration(facts: Facts) -> str:
     if error is None:
         return ""
     temperature = facts.evaluation.get("temperature")
+    few = any(0 < one["n"] < _FEWEST for one in facts.shown["calibration"]["bins"])
+    hidden = f" Shares of fewer than {_FEWEST} {facts.noun} are not drawn." if few else ""
     mended = f" Its logits are divided by a temperature of {temperature:.3f}." if temperature else ""
-    return f"On average they are off by {error:.2%} (expected calibration error).{mended}"
+    return f"On average they are off by {error:.2%} (expected calibration error).{mended}{hidden}"
 
 
 def _calibration_charts(facts: Facts, bins: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -207,7 +213,7 @@ def _calibration_charts(facts: Facts, bins: Sequence[dict[str, Any]]) -> Iterato
     )
     counts = [(one["low"], one["high"], one["n"]) for one in known]
     title = "How many examples the model is how sure of"
-    yield draw_bars(counts, x=axis, y=Axis(facts.noun), title=title)
+    yield draw_bars(counts, x=axis, y=Axis(facts.noun, is_whole=True), title=title)
 
 
 def _class_curves(facts: Facts) -> list[str]:
@@ -267,7 +273,7 @@ def render_regression(facts: Facts) -> str:
     spread = spread_of(found.predicted.astype(np.float64) - found.labels)
     title = "How far off the model is, and how often"
     bins = list(zip(spread.edges[:-1], spread.edges[1:], spread.counts, strict=True))
-    bars = draw_bars(bins, x=Axis("said less right"), y=Axis(facts.noun), title=title)
+    bars = draw_bars(bins, x=Axis("said minus right"), y=Axis(facts.noun, is_whole=True), title=title)
     shown = facts.shown
     quantiles = shown.get("error_quantiles") or {}
     about = f"Off by {spell_tick(shown['mae'])} on average; R2 {shown['r2']:.3f}."

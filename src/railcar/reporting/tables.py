@@ -16,9 +16,14 @@ def format_evaluation(evaluation: dict[str, Any]) -> str:
             lines.append(_format_split(name, evaluation[name]))
     shown = next((evaluation[name] for name in ("test", "data", "validation") if name in evaluation), None)
     if shown:
-        worst = sorted(shown["per_class"], key=lambda row: row["f1"])[:3]
-        words = ", ".join(f"{row['class']} ({row['f1']:.3f})" for row in worst)
-        lines.append(f"lowest F1: {words}; checkpoint {evaluation['checkpoint']}")
+        tested = [row for row in shown["per_class"] if row["n"]]
+        worst = sorted(tested, key=lambda row: row["f1"])[:3]
+        words = ", ".join(f"{cut_name(row['class'], 28)} ({row['f1']:.3f})" for row in worst)
+        missing = [row["class"] for row in shown["per_class"] if not row["n"]]
+        untested = f"; not tested: {', '.join(cut_name(one, 28) for one in missing[:3])}" if missing else ""
+        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
+        told = f"lowest F1: {words}{untested}{more}; checkpoint {evaluation['checkpoint']}"
+        lines += textwrap.wrap(told, 80, break_on_hyphens=False)
     return "\n".join(lines)
 
 
@@ -47,17 +52,26 @@ def format_details(evaluation: dict[str, Any]) -> str:
     return "\n".join([text, *_format_classes(one["per_class"])])
 
 
+def cut_name(name: str, width: int) -> str:
+    """Cut in the middle: names often differ at their ends."""
+    n_end = width // 3
+    return name if len(name) <= width else f"{name[: width - n_end - 1]}…{name[-n_end:]}"
+
+
 def _format_classes(rows: list[dict[str, Any]]) -> list[str]:
+    n_all = len(rows)
+    rows = [row for row in rows if row["n"]]
     shown = rows if len(rows) <= _MOST_CLASSES else sorted(rows, key=lambda row: row["f1"])[:_MOST_CLASSES]
     width = min(max(len(row["class"]) for row in shown), 30)
     lines = ["", f"{'class':<{width}}  {'precision':>9}{'recall':>9}{'F1':>8}{'ROC area':>10}{'n':>9}"]
     for row in shown:
         area = "" if row["roc_auc"] is None else f"{row['roc_auc']:.4f}"
         figures = f"{row['precision']:>9.3f}{row['recall']:>9.3f}{row['f1']:>8.3f}{area:>10}{row['n']:>9,}"
-        name = row["class"] if len(row["class"]) <= width else f"{row['class'][: width - 1]}…"
-        lines.append(f"{name:<{width}}  {figures}")
+        lines.append(f"{cut_name(row['class'], width):<{width}}  {figures}")
     if len(rows) > len(shown):
         lines.append(f"and {len(rows) - len(shown):,} more, which are found better")
+    if n_all > len(rows):
+        lines.append(f"and {n_all - len(rows):,} of which there was none to test by")
     return lines
 
 
@@ -94,6 +108,8 @@ def format_folds(found: dict[str, Any]) -> str:
 
 
 _SHOWN = 5
+# Of fewer, what decides cannot be told from chance.
+_FEWEST_TRIALS = 10
 
 
 def format_study(found: dict[str, Any]) -> str:
@@ -116,7 +132,7 @@ def format_study(found: dict[str, Any]) -> str:
         lines += textwrap.wrap(words, 80, initial_indent=head, subsequent_indent=" " * 20)
     counts = {state: sum(one["state"] == state for one in trials) for state in ("finished", "pruned", "failed")}
     lines += ["", ", ".join(f"{n} {state}" for state, n in counts.items() if n) + f", of {len(trials)} trials"]
-    if found["importances"]:
+    if found["importances"] and counts["finished"] >= _FEWEST_TRIALS:
         most = list(found["importances"].items())[:4]
         lines.append(f"what decides: {', '.join(f'{_last(key)} {share:.0%}' for key, share in most)}")
     lines += [

@@ -6,6 +6,7 @@ takes no time. What is written into a run is `run_dir.py`'s business.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,13 +68,15 @@ def find_run(wanted: str | Path | None, runs_dir: Path | str) -> RunDir:
         return RunDir(folder / path)
     if RunDir(path).is_run():
         return RunDir(path)
-    for search in (folder / path, path):
+    names = [run.name for run in _find_all(folder)]
+    begins_one = is_plain_name and any(name.startswith(path.name) for name in names)
+    alike = [] if begins_one or not is_plain_name else sorted(folder.glob(f"{glob.escape(path.name)}*"))
+    for search in (folder / path, path, *alike):
         if (search / STUDY).is_file():
             raise NotFound(
                 f"{search}: is a search of railcar tune, not a run",
                 hint=f"its trials are runs: railcar runs list --runs-dir {search / 'trials'}",
             )
-    names = [run.name for run in _find_all(folder)]
     if not is_plain_name:
         raise NotFound(f"{wanted}: there is no such run in {folder}", hint=_nearest(path.name, names, str(folder)))
     return RunDir(folder / choose_name(path.name, names, str(folder)))

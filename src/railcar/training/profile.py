@@ -25,7 +25,7 @@ from railcar.runs.run_dir import RunDir
 from railcar.storage.local import write_atomic
 from railcar.training.compiled import Steps
 
-_N_SHOWN = 10
+_N_SHOWN, _N_SAID = 10, 3
 _MARK = "train"
 _VIEWER = "xprof"
 # What graphs and gradients put around the names of layers.
@@ -39,7 +39,7 @@ def profiled(
     steps: Steps, span: tuple[int, int] | None, run: RunDir, model: keras.Model, say: Callable[[str], None]
 ) -> Iterator[Steps]:
     """The same steps, of which those after `span[0]` steps until `span[1]` are done are traced; with None, none are.
-    At the end, however it comes, what was traced is written and `say` is told where it is."""
+    At the end, however it comes, what was traced is written and `say` is told where it is, and what took longest."""
     if span is None:
         yield steps
         return
@@ -47,7 +47,8 @@ def profiled(
     try:
         yield trace.around(steps)
     finally:
-        say(trace.finish(model))
+        for line in trace.finish(model):
+            say(line)
 
 
 class _Trace:
@@ -75,23 +76,25 @@ class _Trace:
 
         return call
 
-    def finish(self, model: keras.Model) -> str:
-        """End what still goes on and write `profile.txt`; where it is, and what shows the trace, in one line."""
+    def finish(self, model: keras.Model) -> list[str]:
+        """End what still goes on and write `profile.txt`. Lines: where it is, its beginning, what shows the trace."""
         self._stop()
         folders = self._run.tensorboard.glob("plugins/profile/*")
         if not self._n_steps or (folder := max(folders, default=None)) is None:
-            return f"profile: nothing was traced: {self._failure}"
+            return [f"profile: nothing was traced: {self._failure}"]
         path = self._run.path / "profile.txt"
         steps = f"{self._span[0] + 1:,} to {self._span[0] + self._n_steps:,}"
         names = {layer.name for layer in model._flatten_layers(include_self=False)}
         costs, seconds = read_costs(sorted(folder.glob("*.xplane.pb")), names)
         head = f"Steps {steps} of {self._run.name}, {seconds / self._n_steps * 1000:.3g} ms each"
+        table = write_costs(costs, self._n_steps)
         try:
-            write_atomic(path, f"{head}\n\n{write_costs(costs, self._n_steps)}".encode())
+            write_atomic(path, f"{head}\n\n{table}".encode())
         except OutputError as error:
-            return f"profile: {error.what}"
+            return [f"profile: {error.what}"]
         how = "" if find_spec(_VIEWER) else f"pip install {_VIEWER}, then "
-        return f"profile of steps {steps}: {path}; as a timeline: {how}railcar tensorboard"
+        first = [f"  {line}" for line in table.splitlines()[: 1 + _N_SAID]]
+        return [f"profile of steps {steps}: {path}", *first, f"  as a timeline: {how}railcar tensorboard"]
 
     def _start(self) -> None:
         try:

@@ -176,8 +176,18 @@ class _Report:
         logits, labels = self._finished.logits(split)[rows], split.label_array()[rows]
         is_sure = np.zeros(len(rows), bool)
         is_sure[find_sure_mistakes(labels, softmax(logits), log_loss(logits, labels))] = True
+        is_sure &= ~self._lacks_values(split, rows)
         near = self._nearest.labels_of(split.name, rows)
         return is_sure & agree_with_neighbours(logits.argmax(axis=1), near)
+
+    def _lacks_values(self, split: Split, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Of which rows of a table most columns are empty: they say nothing against their labels."""
+        inputs = split.raw_inputs(rows)
+        if self._features.kind != "table" or isinstance(inputs, np.ndarray):
+            return np.zeros(len(rows), bool)
+        names = [one["name"] for one in (self._features.encoding or {})["columns"]]
+        is_empty = np.stack([inputs[name].is_null().to_numpy() for name in names], axis=1)
+        return is_empty.mean(axis=1) > 0.5
 
     def _explain(self, rows: NDArray[np.int64]) -> list[dict[str, Any] | None]:
         answers = None if self._is_number else self._finished.logits(self._split)[rows].argmax(axis=1)
