@@ -185,3 +185,16 @@ def test_names_cannot_break_the_markdown():
     assert escape("a|b `c`\n# [d](e) <i> snake_case _x_ *y*") == (
         "a\\|b \\`c\\` \\# \\[d](e) \\<i> snake_case \\_x\\_ \\*y\\*"
     )
+
+
+def test_names_of_the_data_can_be_neither_markup_nor_unseen():
+    from railcar.reporting.card_facts import clean, code, escape
+
+    hostile = "te`xt`\n<script>alert(1)</script> \u202egnp\u200b [x](javascript:1) https://a.b ~~c~~"
+    assert clean({"a": [hostile]})["a"][0].splitlines() == [clean(hostile)]
+    assert "\u202e" not in clean(hostile) and "\u200b" not in clean(hostile)
+    told = code(hostile)
+    assert told.startswith("`` ") and told.endswith(" ``") and "\n" not in told
+    assert code("plain") == "`plain`"
+    told = escape(hostile)
+    assert "\\<script>" in told and "https\\://" in told and "\\~\\~" in told and "\\[x]" in told

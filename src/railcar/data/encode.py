@@ -124,7 +124,7 @@ def _fit(dataset: Dataset, form: str) -> Features:
         shape = _count_numbers(encoding)
     target = None
     if features.task == "regression":
-        targets = train.label_array()
+        targets = train.label_array().astype(np.float64)  # float32 cannot hold the squares of 1e20
         target = (float(targets.mean()), float(targets.std()) or 1.0)
     return replace(features, input_shape=shape, encoding=encoding, target=target)
 

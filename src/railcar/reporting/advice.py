@@ -48,7 +48,8 @@ class Result:
 
     @property
     def kept_step(self) -> int:
-        return int(str(self.evaluation.get("checkpoint", "step-0")).removeprefix("step-") or 0)
+        number = str(self.evaluation.get("checkpoint")).removeprefix("step-")
+        return int(number) if number.isdecimal() else 0
 
     def series(self, key: str) -> list[tuple[int, float]]:
         return [(row["step"], row[key]) for row in self.rows if isinstance(row.get(key), int | float)]
@@ -66,7 +67,7 @@ def advise(result: Result) -> list[Advice]:
 def _learnt_nothing(result: Result) -> Advice | None:
     shown = result.shown
     if result.is_regression:
-        if shown["r2"] > 0.05:
+        if shown["r2"] is None or shown["r2"] > 0.05:
             return None
         what = f"it is no better than always saying the mean (R2 {shown['r2']:.3f})"
     else:

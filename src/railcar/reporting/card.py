@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from railcar.reporting.card_facts import CardFacts, escape, spell_number
+from railcar.reporting.card_facts import CardFacts, code, escape, spell_number
 from railcar.reporting.card_limits import list_limits
 from railcar.reporting.card_results import render_results
 
@@ -36,7 +36,7 @@ def render_card(facts: CardFacts) -> str:
     """The whole card."""
     parts = [
         _front_matter(facts),
-        f"# {facts.name}",
+        f"# {escape(facts.name)}",
         _summarize(facts),
         _section("What it does", _purpose(facts)),
         _section("Data", _data(facts)),
@@ -99,7 +99,7 @@ def _summarize(facts: CardFacts) -> str:
     else:
         what = f"Says which of {len(names):,} classes {article} {one} belongs to"
     railcar = facts.manifest.get("railcar") or (facts.manifest.get("versions") or {}).get("railcar", "")
-    text = f"{what}. Trained on {escape(facts.source)} with railcar {railcar}."
+    text = f"{what}. Trained on {escape(facts.source)} with railcar {escape(str(railcar))}."
     return f"{text} {_headline(facts)}".strip()
 
 
@@ -119,7 +119,7 @@ def _headline(facts: CardFacts) -> str:
 
 def _label(facts: CardFacts) -> str:
     label = str(facts.data.get("label") or "")
-    return f"the column `{label}`" if label else "the label"
+    return f"the column {code(label)}" if label else "the label"
 
 
 def _purpose(facts: CardFacts) -> str:
@@ -144,23 +144,23 @@ def _describe_input(facts: CardFacts) -> str:
         )
     if facts.kind == "text":
         column = next((str(one["name"]) for one in facts.encoding.get("columns") or () if "name" in one), "text")
-        return f"a text, as it is (in training the column `{column}`); splitting it into words is part of the model"
+        return f"a text, as it is (in training the column {code(column)}); splitting it into words is part of the model"
     columns = list(facts.encoding.get("columns") or ())
-    shown = ", ".join(f"`{one['name']}` ({one['type']})" for one in columns[:_MOST_COLUMNS])
+    shown = ", ".join(f"{code(one['name'])} ({one['type']})" for one in columns[:_MOST_COLUMNS])
     more = f" and {len(columns) - _MOST_COLUMNS} more" if len(columns) > _MOST_COLUMNS else ""
     return f"a row of a table with the columns {shown}{more}; gaps are allowed and filled in by the model"
 
 
 def _describe_network(facts: CardFacts) -> str:
     node, model = facts.recipe.get("model") or {}, facts.manifest.get("model") or {}
-    text = f"`{node.get('name', 'unknown')}`"
+    text = code(node.get("name", "unknown"))
     if node.get("backbone") and node.get("name") == "pretrained":
         weights = PurePath(str(node.get("weights") or "imagenet")).name
-        text += f", with the backbone {node['backbone']} (weights: `{weights}`)"
+        text += f", with the backbone {escape(str(node['backbone']))} (weights: {code(weights)})"
     if model.get("parameters"):
         text += f", {model['parameters']:,} parameters"
     origin = facts.manifest.get("origin") or {}
-    return text + (f"; begun with the weights of `{origin['run']}`" if origin.get("run") else "")
+    return text + (f"; begun with the weights of {code(origin['run'])}" if origin.get("run") else "")
 
 
 # ---- what it learnt from
@@ -178,7 +178,7 @@ def _data(facts: CardFacts) -> str:
     lines += [f"- **{title}:** {value}" for title, value in _list_choices(node) if value]
     fingerprint = data.get("fingerprint")
     if fingerprint:
-        lines.append(f"- **Fingerprint:** `{fingerprint}`, a hash of the examples and their labels")
+        lines.append(f"- **Fingerprint:** {code(fingerprint)}, a hash of the examples and their labels")
     return "\n".join(lines)
 
 
@@ -187,13 +187,13 @@ def _list_choices(node: Mapping[str, Any]) -> list[tuple[str, str]]:
     augment = node.get("augment") or {}
     used = [key for key, value in augment.items() if value] if isinstance(augment, Mapping) else []
     limit, group = node.get("limit_per_class"), node.get("group")
-    dropped = ", ".join(f"`{name}`" for name in node.get("drop") or ())
+    dropped = ", ".join(code(name) for name in node.get("drop") or ())
     balance = {"weights": "rare classes weigh more", "oversample": "rare classes are shown more often"}
     return [
         ("Left out", dropped),
         ("Only these classes", ", ".join(escape(str(name)) for name in node.get("classes") or ())),
         ("At most", f"{limit:,} of each class to train on" if limit else ""),
-        ("Kept on one side", f"what has the same `{group}`" if group else ""),
+        ("Kept on one side", f"what has the same {code(group)}" if group else ""),
         ("Balance", balance.get(str(node.get("balance")), "")),
         ("Changed at random in training", ", ".join(used)),
     ]
@@ -208,7 +208,7 @@ def _training(facts: CardFacts) -> str:
     epochs = f" ({steps * batch / n_train:.3g} epochs)" if n_train and batch and isinstance(batch, int) else ""
     lines = [f"- **Length:** {steps:,} steps of {batch} {facts.nouns[1]}{epochs}{_describe_time(manifest)}"]
     if manifest.get("ended_early"):
-        lines.append(f"- **Ended early:** {manifest['ended_early']}")
+        lines.append(f"- **Ended early:** {escape(str(manifest['ended_early']))}")
     if isinstance(optimizer, Mapping) and optimizer.get("name"):
         rate, schedule = optimizer.get("learning_rate"), optimizer.get("schedule", "constant")
         decay = f", weight decay {optimizer['weight_decay']:g}" if optimizer.get("weight_decay") else ""
@@ -216,10 +216,10 @@ def _training(facts: CardFacts) -> str:
     kept = facts.evaluation.get("checkpoint")
     if kept:
         best = node.get("best", "val_loss")
-        why = "the last one" if best == "last" else f"the one with the best `{best}`"
-        lines.append(f"- **Kept:** `{kept}`, {why}")
+        why = "the last one" if best == "last" else f"the one with the best {code(best)}"
+        lines.append(f"- **Kept:** {code(kept)}, {why}")
     chosen = [
-        f"  - `{key}`: {_spell(one.get('value'))} - {escape(str(one['reason']))}"
+        f"  - {code(key)}: {_spell(one.get('value'))} - {escape(str(one['reason']))}"
         for key, one in facts.decisions.items()
         if key not in _TECHNICAL and isinstance(one, Mapping) and one.get("reason")
     ]
@@ -262,7 +262,7 @@ def _usage(facts: CardFacts) -> str:
     shown = "prediction.value" if facts.is_regression else "prediction.label, prediction.probability"
     python = f"import railcar\n\nfor prediction in railcar.{call}:\n    print({shown})"
     above = facts.reference.rpartition("/")[0]
-    where = "" if facts.is_remote or not above else f"In the folder that holds `{above}/`:\n\n"
+    where = "" if facts.is_remote or not above else f"In the folder that holds {code(above + '/')}:\n\n"
     return f"{where}```sh\n{chr(10).join(commands)}\n```\n\n```python\n{python}\n```"
 
 
@@ -279,8 +279,8 @@ def _repeat(facts: CardFacts) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in (facts.manifest.get("versions") or {}).items())
     commit = facts.manifest.get("git_commit")
     began = str(facts.manifest.get("started") or "")[:10]
-    lines += ["", f"- **Seed:** {facts.manifest.get('seed', 0)}"]
-    lines += [f"- **Versions:** {versions}"] if versions else []
-    lines += [f"- **Commit of the working folder:** `{commit}`"] if commit else []
-    lines += [f"- **Trained:** {began}"] if began else []
+    lines += ["", f"- **Seed:** {escape(str(facts.manifest.get('seed', 0)))}"]
+    lines += [f"- **Versions:** {escape(versions)}"] if versions else []
+    lines += [f"- **Commit of the working folder:** {code(commit)}"] if commit else []
+    lines += [f"- **Trained:** {escape(began)}"] if began else []
     return "\n".join(lines)

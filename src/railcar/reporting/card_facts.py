@@ -10,6 +10,8 @@ from pathlib import PurePath
 from typing import Any
 
 SIDES = ("test", "validation", "train")
+# Control characters but white space, zero-width ones, and those that set the direction of writing.
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _NOUNS = {"image": ("image", "images"), "text": ("text", "texts"), "table": ("row", "rows")}
 
 
@@ -77,8 +79,26 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def escape(text: str) -> str:
     """Text of the data in a cell or a line of Markdown."""
-    plain = " ".join(text.split()).replace("\\", "\\\\")
-    return re.sub(r"[|*`<\[#]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain)
+    plain = clean(text).replace("\\", "\\\\").replace("://", "\\://")
+    return re.sub(r"[|*`<\[#~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain)
+
+
+def code(text: Any) -> str:
+    """Text of the data as code: within more backticks than it has."""
+    plain = clean(str(text)) or " "
+    fence = "`" * (max((len(run) for run in re.findall("`+", plain)), default=0) + 1)
+    room = " " if "`" in plain else ""
+    return f"{fence}{room}{plain}{room}{fence}".replace("|", "\\|")
+
+
+def clean(value: Any) -> Any:
+    """Texts in one line each, without what turns other text round or cannot be seen; of lists and objects, all in
+    them."""
+    if isinstance(value, str):
+        return " ".join(_UNSEEN.sub("", value).split()).replace("<!--", "<! --")
+    if isinstance(value, Mapping):
+        return {clean(key): clean(one) for key, one in value.items()}
+    return [clean(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def spell_number(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from railcar.reporting.card_facts import CardFacts, escape, spell_number
+from railcar.reporting.card_facts import CardFacts, code, escape, spell_number
 
 _WIDE = 0.04
 _FEW = 20
@@ -84,7 +84,7 @@ def _of_probabilities(facts: CardFacts) -> Iterator[str]:
     elif off > _OFF:
         yield (
             f"Its probabilities are off by {off:.1%} on average, so 90% does not mean nine in ten: "
-            f"`railcar evaluate {facts.reference} --calibrate` mends most of that."
+            f"{code(f'railcar evaluate {facts.reference} --calibrate')} mends most of that."
         )
 
 
@@ -97,7 +97,7 @@ def _of_numbers(facts: CardFacts) -> Iterator[str]:
     if shown["mae"] and abs(shown["bias"]) > _CLEARLY_BIASED * shown["mae"]:
         side = "low" if shown["bias"] < 0 else "high"
         yield f"Its estimates are too {side} by {spell_number(abs(shown['bias']))} on average."
-    if shown.get("r2", 1.0) < 0.5:
+    if shown.get("r2") is not None and shown["r2"] < 0.5:
         yield f"It explains {max(shown['r2'], 0.0):.0%} of what makes the numbers differ; the rest it does not know."
     yield "Beyond the range of the numbers that it was trained on it knows nothing, and does not say so."
 
@@ -109,14 +109,15 @@ def _of_groups(facts: CardFacts) -> Iterator[str]:
         if found["is_real"]:
             best, worst = (one["high"], one["low"]) if one["measure"] == "accuracy" else (one["low"], one["high"])
             size = f"{100 * one['value']:.1f} points" if one["measure"] == "accuracy" else spell_number(one["value"])
-            yield f"It is not equally good for all: by `{column}`, worse by {size} for {worst} than for {best}."
-    even = [f"`{column}`" for column, found in groups.items() if not found["is_real"]]
+            told = f"worse by {size} for {escape(worst)} than for {escape(best)}"
+            yield f"It is not equally good for all: by {code(column)}, {told}."
+    even = [code(column) for column, found in groups.items() if not found["is_real"]]
     if even:
         yield f"By {', '.join(even)} no difference was seen beyond luck, which does not prove that there is none."
     if not groups and facts.data.get("form") in ("csv", "jsonl", "parquet", "arrow"):
         yield (
             "Whether it is equally good for all groups was not measured: "
-            f"`railcar evaluate {facts.reference} --by COLUMN` does."
+            f"{code(f'railcar evaluate {facts.reference} --by COLUMN')} does."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from railcar.reporting.card_facts import SIDES, CardFacts, escape, spell_number, table
+from railcar.reporting.card_facts import SIDES, CardFacts, code, escape, spell_number, table
 from railcar.reporting.group_tables import describe_difference
 
 _WORST = 10
@@ -106,6 +106,5 @@ def _group(side: str, column: str, found: Mapping[str, Any]) -> str:
     cells = [[row["group"], f"{row['n']:,}", *figures] for row, figures in zip(found["groups"], rows, strict=True)]
     quartiles = ", by its quartiles" if found["form"] == "quartiles" else ""
     said = escape(" ".join(describe_difference(dict(found))))
-    return (
-        f"### {side} by `{column}`{quartiles}\n\n{table(['group', 'n', *head], cells)}\n\n{said[:1].upper()}{said[1:]}."
-    )
+    shown = table(["group", "n", *head], cells)
+    return f"### {side} by {code(column)}{quartiles}\n\n{shown}\n\n{said[:1].upper()}{said[1:]}."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from railcar.reporting.tables import cut_name
+
 _MAX_NAME = 24
 _SPLITS = ("test", "data", "validation", "train")
 
@@ -12,7 +14,7 @@ _SPLITS = ("test", "data", "validation", "train")
 def format_groups(evaluation: dict[str, Any]) -> list[str]:
     """A table for each column whose values the splits were grouped by, and what the differences are worth."""
     return [
-        _format_column(f"{split} by {column}", found)
+        _format_column(f"{split} by {cut_name(column, 50)}", found)
         for split in _SPLITS
         for column, found in evaluation.get(split, {}).get("groups", {}).items()
     ]
@@ -29,8 +31,8 @@ def _format_column(title: str, found: dict[str, Any]) -> str:
         head = f"{'mean error':>12}{'root of squares':>17}{'bias':>11}{'n':>10}"
     lines = [textwrap.shorten(title, 80, placeholder="…"), f"{'group':<{width}}{head}"]
     for row in rows:
-        name = row["group"] if len(row["group"]) <= width else f"{row['group'][: width - 1]}…"
-        lines.append(f"{name:<{width}}{_format_share(row) if is_share else _format_error(row)}{_mark(row, rows)}")
+        figures = _format_share(row) if is_share else _format_error(row)
+        lines.append(f"{cut_name(row['group'], width):<{width}}{figures}{_mark(row, rows)}")
     return "\n".join([*lines, *describe_difference(found)])
 
 
@@ -71,4 +73,4 @@ def describe_difference(found: dict[str, Any]) -> list[str]:
 
 
 def _quote(name: str) -> str:
-    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+    return cut_name(name, _MAX_NAME)

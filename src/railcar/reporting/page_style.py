@@ -73,6 +73,7 @@ table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-
 th, td { text-align: left; vertical-align: top; padding: 7px 12px; border-top: 1px solid var(--line); }
 tr:first-child > * { border-top: 0; color: var(--pale); font-weight: 500; white-space: nowrap; }
 th { font-weight: 600; }
+th, td, b, h1, h3, dt, dd, mark, code, small, figcaption, .name, .quote, .legend span { unicode-bidi: isolate; }
 table.cells td { white-space: nowrap; }
 table.pairs th:first-child, table.pairs td:nth-child(2) { min-width: 7rem; }
 table.texts td:last-child { width: 80%; min-width: 11rem; overflow-wrap: anywhere; }

@@ -227,6 +227,8 @@ def render_importance(facts: Facts) -> str:
 
 def _picture(entry: dict[str, Any], alt: str) -> str:
     source = str(entry["picture"])
+    if not source.startswith(("data:image/png;", "data:image/jpeg;")):
+        return ""
     looks = ' class="pixels"' if source.startswith(SMALL_PICTURE) else ""
     return f'<img{looks} src="{escape(source)}" loading="lazy" alt="{escape(alt)}">'
 

@@ -10,7 +10,6 @@ from pathlib import PurePath
 from typing import Any
 
 from railcar.reporting.advice import Advice, advise
-from railcar.reporting.charts import spell_tick
 from railcar.reporting.page import cut, render_page, render_section, render_table
 from railcar.reporting.report_examples import render_data, render_doubtful, render_importance, render_mistakes
 from railcar.reporting.report_facts import Facts
@@ -103,12 +102,13 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
         return []
     of = f"of {shown['n']:,} {facts.side} {facts.noun}"
     if facts.is_regression:
-        return [
-            (spell_tick(shown["mae"]), f"off on average, {of}"),
-            (f"{shown['r2']:.3f}", "R2: share of the spread that it explains"),
-            (spell_tick(shown["rmse"]), "root of the mean squared error"),
-            (f"{shown['bias']:+.3g}", "too high or too low on average"),
-        ]
+        told = {
+            "mae": ("{:.4g}", f"off on average, {of}"),
+            "r2": ("{:.3f}", "R2: share of the spread that it explains"),
+            "rmse": ("{:.4g}", "root of the mean squared error"),
+            "bias": ("{:+.3g}", "too high or too low on average"),
+        }
+        return [("-" if shown[key] is None else form.format(shown[key]), what) for key, (form, what) in told.items()]
     low, high = shown["accuracy_95"]
     rows = [(f"{shown['accuracy']:.2%}", f"right {of}"), (f"{100 * low:.1f} to {high:.1%}", "95% interval of that")]
     if shown.get("roc_auc") is not None:

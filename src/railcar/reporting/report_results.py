@@ -16,7 +16,7 @@ from railcar.reporting.advice import Result
 from railcar.reporting.charts import Axis, Line, draw_bars, draw_dots, draw_lines, spell_share, spell_tick
 from railcar.reporting.group_tables import describe_difference
 from railcar.reporting.page import cut, render_name, render_section, render_table
-from railcar.reporting.report_facts import Facts
+from railcar.reporting.report_facts import Facts, Predictions
 
 _MOST_CELLS, _MOST_CLASSES, _MOST_PAIRS, _MOST_CURVES, _MOST_DOTS = 20, 40, 20, 6, 1500
 _FEWEST = 10
@@ -121,7 +121,7 @@ def _pairs(confusion: NDArray[np.int64], wrong: NDArray[np.int64], names: Sequen
     for row, column in (divmod(int(one), len(names)) for one in order):
         n = int(wrong[row, column])
         if n:
-            share = n / confusion[row].sum()
+            share = n / max(confusion[row].sum(), 1)
             rows.append([render_name(names[row], 40), render_name(names[column], 40), f"{n:,}", f"{share:.1%}"])
     return render_table(["it is", "the model said", "times", "of that class"], rows, kind="pairs")
 
@@ -260,6 +260,10 @@ def render_regression(facts: Facts) -> str:
     found = facts.predictions
     if found is None or not facts.is_regression:
         return ""
+    is_known = np.isfinite(found.labels) & np.isfinite(found.predicted)
+    if facts.shown.get("mae") is None or not is_known.any():
+        return render_section("What it says, and what is right", "<p>It says what is no number.</p>", anchor="errors")
+    found = Predictions(found.labels[is_known], found.predicted[is_known])
     rows = np.linspace(0, len(found.labels) - 1, min(len(found.labels), _MOST_DOTS)).astype(np.int64)
     points = [(float(found.labels[row]), float(found.predicted[row])) for row in rows]
     name = facts.data.get("label") or "target"

@@ -53,7 +53,9 @@ def format_details(evaluation: dict[str, Any]) -> str:
 
 
 def cut_name(name: str, width: int) -> str:
-    """Cut in the middle: names often differ at their ends."""
+    """Cut in the middle: names often differ at their ends. What cannot be printed, as a terminal's commands, is
+    blank."""
+    name = "".join(letter if letter.isprintable() else " " for letter in name)
     n_end = width // 3
     return name if len(name) <= width else f"{name[: width - n_end - 1]}…{name[-n_end:]}"
 

@@ -167,4 +167,4 @@ def _parse(content: bytes) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and is_number(row.get("step")):
-            yield row
+            yield {str(key): value if is_number(value) else None for key, value in row.items()}

@@ -59,7 +59,10 @@ def spread(values: Sequence[float], n: int = N_CURVE) -> tuple[float, ...]:
 
 def is_number(value: object) -> bool:
     """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def _read(path: Path) -> bytes:

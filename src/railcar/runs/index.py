@@ -7,7 +7,8 @@ takes no time. What is written into a run is `run_dir.py`'s business.
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -100,7 +101,7 @@ def summarize_run(run: RunDir) -> RunSummary:
     """What a listing says of one run. A damaged run is said to be so; nothing is raised."""
     try:
         return _summarize(run, run.read_manifest(), run.state())
-    except (RunError, NotFound, OSError, TypeError, AttributeError):
+    except (RunError, NotFound, OSError, TypeError, AttributeError, ValueError, ArithmeticError):
         return RunSummary(run.name, run.path, "damaged", None, None, None, None, None, None)
 
 
@@ -211,6 +212,18 @@ def read_evaluation(run: RunDir) -> dict[str, Any]:
     return {key: value for key, value in (evaluation or {}).items() if value}
 
 
+@contextmanager
+def explain_content(run: RunDir) -> Iterator[None]:
+    """Within it, whatever a run's files lead to that railcar has not written is a `RunError`."""
+    try:
+        yield
+    except (TypeError, LookupError, AttributeError, ValueError, ArithmeticError) as error:
+        raise RunError(
+            f"{run.path}: its files hold other things than a run's ({type(error).__name__}: {error})",
+            hint="railcar evaluate writes its evaluation anew, railcar report --explain its report.json",
+        ) from error
+
+
 def foreign_content(path: Path) -> RunError:
     """The error for a file of a run that can be read, and holds other things than railcar writes."""
     return RunError(f"{path}: is damaged: it holds other things than a run's", hint="restore it, or delete the run")
@@ -224,9 +237,9 @@ def _number(value: Any) -> Any:
 def _read_time(text: object) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return moment.astimezone(UTC) if moment else None
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment else None
 
 
 def read_recipe(run: RunDir) -> dict[str, Any]:

@@ -59,7 +59,8 @@ class Reporter:
             self._log.write(f"{line}\n")
             self._log.flush()
         if shown:
-            with self._region.aside() if self._region else nullcontext():
+            # a terminal that was closed ends no training
+            with suppress(OSError), self._region.aside() if self._region else nullcontext():
                 self._console.print(line, markup=False, soft_wrap=True)
 
     @contextmanager

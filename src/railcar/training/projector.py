@@ -75,6 +75,7 @@ def reduce_width(vectors: NDArray[np.float32], n_components: int = _N_COMPONENTS
 
 def _to_tsv(vectors: NDArray[np.float32]) -> str:
     """One row an example, rounded to what a picture needs: all digits would be three times as much."""
+    vectors = np.nan_to_num(vectors, posinf=0.0, neginf=0.0)
     largest = float(np.abs(vectors).max(initial=0.0)) or 1.0
     rounded = vectors.astype(np.float64).round(_N_DIGITS - 1 - int(np.floor(np.log10(largest))))
     return "\n".join(str(row)[1:-1].replace(", ", "\t") for row in rounded.tolist()) + "\n"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from railcar.reporting.card import CardFacts, find_notes, render_card
-from railcar.runs.index import read_evaluation, read_recipe
+from railcar.reporting.card_facts import clean
+from railcar.runs.index import explain_content, read_evaluation, read_recipe
 from railcar.runs.run_dir import RunDir, read_json
 from railcar.storage.local import write_atomic
 
@@ -19,7 +20,9 @@ from railcar.storage.local import write_atomic
 def write_card(run: RunDir) -> Path:
     """Write model-card.md anew; what somebody has written below its last line stays. Raises `NotFound` and `RunError`
     where the run has no manifest or a damaged file, `OutputError` where it cannot be written."""
-    write_atomic(run.card_path, render_card(read_facts(run)).encode())
+    with explain_content(run):
+        card = render_card(read_facts(run))
+    write_atomic(run.card_path, card.encode(errors="replace"))
     return run.card_path
 
 
@@ -28,13 +31,13 @@ def read_facts(run: RunDir) -> CardFacts:
     manifest = run.read_manifest()
     folder = run.path.absolute()
     return CardFacts(
-        name=run.name,
-        reference=str(run.address) if run.address else "/".join(filter(None, (folder.parent.name, folder.name))),
-        manifest=manifest,
-        recipe=read_recipe(run),
-        decisions=_read_object(run.decisions_path),
-        evaluation=read_evaluation(run),
-        encoding=_read_columns(run),
+        name=clean(run.name),
+        reference=clean(str(run.address) if run.address else "/".join((folder.parent.name, folder.name)).strip("/")),
+        manifest=clean(manifest),
+        recipe=clean(read_recipe(run)),
+        decisions=clean(_read_object(run.decisions_path)),
+        evaluation=clean(read_evaluation(run)),
+        encoding=clean(_read_columns(run)),
         notes=_read_notes(run.card_path),
     )
 

@@ -7,6 +7,7 @@ left out, and the report says so. A report never ends a training: whatever goes 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ class _Report:
         try:
             yield
         except Exception as error:  # a user's network may raise anything
-            reason = " ".join(str(error).split())[:160] or type(error).__name__
+            reason = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:160] or type(error).__name__
             self._notes.append(f"{what}: {reason}")
 
     def _find_worst(self) -> tuple[NDArray[np.int64], int]:

@@ -3,6 +3,8 @@ when all that others read is there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,7 @@ def finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Out
     for line in damaged:
         reporter.warn(line)
     manifest = run.read_manifest()
-    evaluation, note = _write_results(job, run, progress, checkpoint)
+    evaluation, note = _write_results(job, run, progress, checkpoint, reporter)
     if note:
         reporter.warn(note)
     rates = [row["examples_per_s"] for row in run.read_metrics() if row.get("examples_per_s")]
@@ -47,8 +49,9 @@ def finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Out
         ended["ended_early"] = progress.ending.reason
         reporter.say(f"ended after step {progress.step:,} of {job.plan.n_steps:,}: {progress.ending.reason}")
     run.write_manifest({**manifest, **ended})
-    write_report(run)
-    write_card(run)
+    for what, write in (("report.html", write_report), ("model-card.md", write_card)):
+        with _sparing(reporter, f"{what} could not be written", run):
+            write(run)
     if line := judge_fine_tuning(job.recipe, job.plan, checkpoint.step):
         reporter.say(line)
     noun = job.dataset.features.noun
@@ -61,7 +64,19 @@ def finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Out
     return Outcome(evaluation, seconds, rate)
 
 
-def _write_results(job: Job, run: RunDir, progress: Progress, checkpoint: Any) -> tuple[dict[str, Any], str]:
+@contextmanager
+def _sparing(reporter: Reporter, what: str, run: RunDir) -> Iterator[None]:
+    """Whatever stands in the way of what is only told of a run is a warning: its model is there, and is worth more."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(getattr(error, "what", None) or f"{type(error).__name__}: {error}").split())[:200]
+        reporter.warn(f"{what}: {reason}; try again with: railcar report --explain {run.reference}")
+
+
+def _write_results(
+    job: Job, run: RunDir, progress: Progress, checkpoint: Any, reporter: Reporter
+) -> tuple[dict[str, Any], str]:
     """The evaluation, and what is to be said of the artifact."""
     with quiet_stderr(run.log_path):
         from railcar.workflows.board import show_results
@@ -70,6 +85,8 @@ def _write_results(job: Job, run: RunDir, progress: Progress, checkpoint: Any) -
 
         finished = Finished.restore(job.recipe, job.dataset, checkpoint, encoded=job.encoded)
         evaluation, artifact = write_results(run, finished, job.recipe)
-        show_results(run, finished, job.recipe, progress.seconds_training)
-        explain_run(run, finished, job.recipe, progress.seconds_training)
+        with _sparing(reporter, "TensorBoard is not shown the results", run):
+            show_results(run, finished, job.recipe, progress.seconds_training)
+        with _sparing(reporter, "report.json could not be written", run):
+            explain_run(run, finished, job.recipe, progress.seconds_training)
     return evaluation, artifact.note

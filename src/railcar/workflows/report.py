@@ -16,7 +16,7 @@ import numpy as np
 
 from railcar.errors import ArtifactError, DataError, RunError
 from railcar.recipe.schema import Recipe
-from railcar.runs.index import read_evaluation
+from railcar.runs.index import explain_content, read_evaluation
 from railcar.runs.index import read_recipe as read_recipe_as_it_is
 from railcar.runs.place import open_run
 from railcar.runs.run_dir import RunDir, read_json, write_json
@@ -69,15 +69,9 @@ def write_report(run: RunDir) -> Path:
     """report.html, from the run's files as they are."""
     from railcar.reporting.report_page import render_report
 
-    facts = _read_facts(run)
-    try:
-        page = render_report(facts)
-    except (TypeError, KeyError, AttributeError, IndexError) as error:
-        raise RunError(
-            f"{run.path}: its files hold other things than a run's ({type(error).__name__}: {error})",
-            hint="railcar evaluate writes its evaluation anew, railcar report --explain its report.json",
-        ) from error
-    write_atomic(run.report_path, page.encode())
+    with explain_content(run):
+        page = render_report(_read_facts(run))
+    write_atomic(run.report_path, page.encode(errors="replace"))
     return run.report_path
 
 
@@ -117,7 +111,10 @@ def _explain_anew(run: RunDir, trust: bool, look: Look) -> None:
 def _read_facts(run: RunDir) -> Facts:
     from railcar.reporting.report_facts import Facts
 
-    extra = read_json(run.explained_path)
+    try:
+        extra = read_json(run.explained_path)
+    except RunError as error:
+        raise RunError(error.what, hint=f"make it anew: railcar report --explain {run.reference}") from error
     manifest = run.read_manifest()
     return Facts(
         name=run.name,
@@ -153,8 +150,10 @@ def _read_predictions(run: RunDir, class_names: list[str]) -> Predictions | None
             return Predictions(frame["label"].to_numpy(), frame["predicted"].to_numpy())
         numbers = pl.Enum(class_names)
         labels, predicted = (frame[name].cast(numbers).to_physical().to_numpy() for name in ("label", "predicted"))
-        return Predictions(labels, predicted, frame["probabilities"].to_numpy())
-    except (pl.exceptions.PolarsError, OSError, ValueError):
+        probabilities = frame["probabilities"].to_numpy()
+        is_whole = probabilities.shape == (len(labels), len(class_names))
+        return Predictions(labels, predicted, probabilities) if is_whole else None
+    except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, IndexError):
         return None
 
 

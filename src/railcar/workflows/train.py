@@ -303,7 +303,8 @@ def _note_end(run: RunDir, error: BaseException, reporter: Reporter) -> None:
     reason = getattr(error, "what", None) or f"{type(error).__name__}: {error}"
     with contextlib.suppress(RailcarError, OSError):
         reporter.log_only(f"{state}: {reason}")
-        run.write_manifest({**run.read_manifest(), "state": state, "ended": now_text(), "reason": reason})
+        if (manifest := run.read_manifest()).get("state") != "finished":  # only its pages were missing
+            run.write_manifest({**manifest, "state": state, "ended": now_text(), "reason": reason})
 
 
 def train_steps(

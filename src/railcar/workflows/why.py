@@ -59,7 +59,7 @@ def _show_cell(cell: Any, type_: str) -> float | int | str | None:
     if cell is None or cell != cell:
         return None
     if type_ == "category":
-        return str(cell)
+        return str(cell)[:MAX_LETTERS]
     if type_ == "boolean":
         return "yes" if cell else "no"
     if type_ == "date":
