@@ -34,7 +34,8 @@ def test_ticks_are_round_numbers_within_the_range():
 
 def test_a_logarithmic_axis_places_decades_evenly_and_leaves_out_what_has_no_logarithm():
     y = Axis("loss", is_log=True)
-    chart = draw_lines([Line("", [(0, 100.0), (5, 0.0), (5, 1.0), (10, 0.01)])], x=X, y=y, title="")
+    line = Line("", [(0, 100.0), (5, 0.0), (5, 1.0), (10, 0.01)], marked=(5, 0.0))
+    chart = draw_lines([line], x=X, y=y, title="")
     top, middle, bottom = [place for _, place in points_of(chart)]
     assert middle - top == pytest.approx(bottom - middle, abs=1)
     assert {"0.01", "1", "100"} & set(re.findall(r'%">([^<]+)</span>', chart))

@@ -103,8 +103,10 @@ class _Scale:
     ticks: tuple[float, ...]
 
     def place(self, value: float) -> float:
-        """0 to 1,000 from `low` to `high`."""
+        """0 to 1,000 from `low` to `high`; a logarithmic axis has what has no logarithm at its end."""
         low, high = self.low, self.high
+        if self.axis.is_log and value <= 0:
+            return 0.0
         if self.axis.is_log:
             value, low, high = math.log10(value), math.log10(low), math.log10(high)
         return round(_SIZE * min(max((value - low) / (high - low), -0.5), 1.5), 1)
