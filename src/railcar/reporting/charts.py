@@ -60,8 +60,10 @@ def draw_lines(lines: Sequence[Line], *, x: Axis, y: Axis, title: str, diagonal:
         _scale(y, (one[1] for _, points in known for one in points)),
     )
     drawn = [_diagonal(*scales)] if diagonal else []
+    # lines of one kind look alike
+    too_many = {line.is_pale for line, points in known if len(points) > _FEW}
     for line, points in sorted(known, key=lambda one: not one[0].is_pale):
-        drawn.append(_polyline(line, points, *scales))
+        drawn.append(_polyline(line, points, *scales, has_dots=line.is_pale not in too_many))
     drawn += [_dots([line.marked], *scales, f"mark stroke{line.colour}") for line, _ in known if line.marked]
     names = [(line.name, line.colour, line.is_dashed) for line, _ in known if line.name]
     return _frame("".join(drawn), scales, title) + (_legend(names) if names else "")
@@ -178,12 +180,12 @@ def _thin(points: list[Point]) -> list[Point]:
     return [points[0], *(one for one in kept if one not in (points[0], points[-1])), points[-1]]
 
 
-def _polyline(line: Line, points: Sequence[Point], x: _Scale, y: _Scale) -> str:
+def _polyline(line: Line, points: Sequence[Point], x: _Scale, y: _Scale, *, has_dots: bool) -> str:
     where = " ".join(f"{x.place(one):g},{_SIZE - y.place(other):g}" for one, other in points)
     looks = f"stroke{line.colour}" + (" dashed" if line.is_dashed else "") + (" pale" if line.is_pale else "")
     if len(points) == 1:
         return _dots(points, x, y, f"mark {looks}")
-    dots = _dots(points, x, y, f"few {looks}") if len(points) <= _FEW else ""
+    dots = _dots(points, x, y, f"few {looks}") if has_dots else ""
     return f'<polyline class="{looks}" points="{where}"/>{dots}'
 
 

@@ -125,7 +125,6 @@ h3 + .scroll { margin-top: 4px; }
 .classes.samples { margin-top: 18px; }
 .samples .strip { grid-template-columns: repeat(auto-fill, minmax(44px, 56px)); }
 .scroll:has(> table.confusion) { width: fit-content; max-width: 100%; }
-caption { text-align: left; color: var(--pale); padding: 8px 12px; }
 table.confusion { width: auto; }
 table.confusion th, table.confusion td { padding: 5px 9px; text-align: right; white-space: nowrap; }
 table.confusion tr > th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); }

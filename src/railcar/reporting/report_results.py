@@ -92,6 +92,7 @@ def render_confusion(facts: Facts) -> str:
     most = f"most often {names[row]}, called {names[column]} ({times})"
     about = f"{n_wrong:,} of {confusion.sum():,} are wrong; {most}."
     is_small = len(names) <= _MOST_CELLS
+    about += " A row for what it is, a column for what the model said." if is_small else ""
     body = _matrix(confusion, wrong, names) if is_small else _pairs(confusion, wrong, names)
     return render_section("What is confused", body, about=about, anchor="confused")
 
@@ -110,8 +111,8 @@ def _matrix(confusion: NDArray[np.int64], wrong: NDArray[np.int64], names: Seque
                 cells.append(f'<td style="--share:{share}%">{f"{n:,}" if n else ""}</td>')
         lines.append(f'<tr><th scope="row">{render_name(name, 24)}</th>{"".join(cells)}</tr>')
     return (
-        f'<div class="scroll" tabindex="0"><table class="confusion"><caption>A row for what it is, a column for what '
-        f"the model said</caption><tr><td></td>{heads}</tr>{''.join(lines)}</table></div>"
+        f'<div class="scroll" tabindex="0"><table class="confusion">'
+        f"<tr><td></td>{heads}</tr>{''.join(lines)}</table></div>"
     )
 
 
