@@ -83,10 +83,12 @@ def test_other_contents_than_railcars_are_one_error_or_drawn(run: RunDir, file: 
     change(run.path / file, keys, value)
     before = run.report_path.read_bytes()
     try:
-        write_report(run)
+        drawn = write_report(run).read_bytes()
     except RunError as error:
         assert "its files hold other things" in error.what and error.hint
-        assert run.report_path.read_bytes() == before
+        drawn = before
+    assert run.report_path.read_bytes() == drawn
+    assert drawn.endswith(b"</html>\n")
 
 
 def test_pictures_that_lie_elsewhere_are_not_shown(run: RunDir):
