@@ -65,7 +65,7 @@ def run_in_terminal(
     on_output: Callable[[Screen, subprocess.Popen[bytes]], None] = lambda screen, process: None,
 ) -> tuple[int, Screen]:
     """Run `command` with all its streams on a terminal; its status and what the terminal shows at the end. `on_output`
-    is called with the screen and our end of the terminal whenever something has come."""
+    is called with the screen and the process whenever something has come."""
     leader, follower = os.openpty()
     set_size(follower, columns, rows)
     kept = {key: value for key, value in os.environ.items() if key not in ("CI", "NO_COLOR", "COLUMNS")}

@@ -152,6 +152,7 @@ def test_files_of_images_are_taken_in_every_way(server: Server, exports: dict[st
         expect_close(answers_of(found["predictions"], sorted(found["predictions"][0]["probabilities"])), made, slice(1))
     asked = {"signature_name": "serving_bytes", "instances": [{"image_bytes": encoded}, encoded]}
     _, served = server.post(f"/v1/models/{place}:predict", asked)
+    assert len(served["predictions"]) == 2
     for one in served["predictions"]:
         expect_close([one["probabilities"]], made, slice(1))
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from railcar.data.pipeline import Chunk
 from railcar.runs.run_dir import RunDir
-from railcar.training.profile import Cost, profiled, read_costs, write_costs
+from railcar.training.profile import Cost, format_costs, profiled, read_costs
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_where_a_gpu_is_at_work_its_kernels_count_under_their_operations(tmp_pat
 
 def test_beyond_the_ten_longest_there_is_one_line_for_the_rest() -> None:
     costs = [Cost(f"Op{index}", "layer", 20, 0.02 * (12 - index)) for index in range(12)]
-    lines = write_costs(costs, 20).splitlines()
+    lines = format_costs(costs, 20).splitlines()
 
     assert lines[1].split() == ["12", "15.4%", "1", "Op0", "layer"]
     assert lines[11].split() == ["3", "3.8%", "2", "others"]

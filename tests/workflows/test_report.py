@@ -110,3 +110,12 @@ def test_predictions_of_another_shape_cost_their_charts_only(run: RunDir):
     frame.with_columns(probabilities=polars.Series([[0.5]] * len(frame))).write_parquet(run.predictions_path)
     page = write_report(run).read_text()
     assert "Each class" in page and "false alarms" not in page
+
+
+def test_a_damaged_report_hinders_no_evaluation(run: RunDir, capfd: pytest.CaptureFixture[str]):
+    run.explained_path.write_text("{")
+    found = railcar.evaluate(run.path)
+    assert found["test"]["n"] > 0
+    said = capfd.readouterr().err
+    assert "warning: report.html could not be written; try again with: railcar report" in said
+    assert "report.json: is damaged" in said

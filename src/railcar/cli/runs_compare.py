@@ -52,7 +52,9 @@ def command(wanted: tuple[str, ...], page: Path | None, opens: bool, runs_dir: P
 
 def _describe(comparison: dict[str, Any], page: Path | None) -> str:
     """As text: names, the recipe's keys, metrics, and whether a difference is more than luck."""
-    letters = [chr(ord("A") + index) if index < 26 else str(index + 1) for index in range(len(comparison["runs"]))]
+    from railcar.reporting.compare_page import name_letters
+
+    letters = name_letters(len(comparison["runs"]))
     names = "\n".join(f"{letter}  {name}" for letter, name in zip(letters, comparison["runs"], strict=True))
     rows = [["Recipe", *letters]]
     room = _find_room(comparison["recipe"], len(letters))

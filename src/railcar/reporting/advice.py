@@ -36,7 +36,6 @@ class Result:
     n_train: dict[str, int] = field(default_factory=dict)
     n_doubtful: int = 0
     importance: Sequence[dict[str, Any]] = ()
-    n_steps: int = 0
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -67,6 +66,8 @@ def advise(result: Result) -> list[Advice]:
 def _learnt_nothing(result: Result) -> Advice | None:
     shown = result.shown
     if result.is_regression:
+        if shown["mae"] is None:
+            return Advice(ERROR, "what it says are no numbers", "a lower learning rate, and a look at the labels")
         if shown["r2"] is None or shown["r2"] > 0.05:
             return None
         what = f"it is no better than always saying the mean (R2 {shown['r2']:.3f})"

@@ -111,6 +111,8 @@ def _headline(facts: CardFacts) -> str:
         facts.side, "that it had never seen"
     )
     of = f"Of {shown['n']:,} {facts.nouns[1]} {held}"
+    if facts.is_regression and shown["mae"] is None:
+        return f"{of}, what it said were no numbers."
     if facts.is_regression:
         return f"{of}, it was off by {spell_number(shown['mae'])} on average."
     low, high = shown["accuracy_95"]

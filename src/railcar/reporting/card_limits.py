@@ -91,6 +91,8 @@ def _of_probabilities(facts: CardFacts) -> Iterator[str]:
 def _of_numbers(facts: CardFacts) -> Iterator[str]:
     shown = facts.shown
     spread = shown.get("error_quantiles") or {}
+    if shown["mae"] is None:
+        return
     if spread:
         low, high = spread["0.05"], spread["0.95"]
         yield f"Nine in ten errors are between {spell_number(low)} and {spell_number(high)}; the tenth is larger."

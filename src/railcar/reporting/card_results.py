@@ -105,6 +105,6 @@ def _group(side: str, column: str, found: Mapping[str, Any]) -> str:
         rows = [[spell_number(row[key]) for key in ("mae", "rmse", "bias")] for row in found["groups"]]
     cells = [[row["group"], f"{row['n']:,}", *figures] for row, figures in zip(found["groups"], rows, strict=True)]
     quartiles = ", by its quartiles" if found["form"] == "quartiles" else ""
-    said = escape(" ".join(describe_difference(dict(found))))
+    said = escape(describe_difference(found))
     shown = table(["group", "n", *head], cells)
     return f"### {side} by {code(column)}{quartiles}\n\n{shown}\n\n{said[:1].upper()}{said[1:]}."

@@ -18,6 +18,7 @@ N_COLOURS = 8
 _MOST_POINTS = 400
 # Each has a dot: one sees where something was measured.
 _FEW = 30
+_MUCH = 20
 # Points of a drawing: as many as screens have, so that a rounded place is the right one.
 _SIZE = 1000
 
@@ -46,6 +47,21 @@ class Axis:
     is_log: bool = False
     is_whole: bool = False
     spell: Format = field(default=lambda value: spell_tick(value))
+
+
+def build_accuracy_axis(label: str, values: Iterable[float]) -> Axis:
+    """Of shares up to 1. The first steps, near chance, would squeeze what is of interest into the top: it begins near
+    the tenth that is lowest."""
+    ordered = sorted(value for value in values if math.isfinite(value))
+    low = max(0.0, 1 - 1.4 * max(1 - ordered[len(ordered) // 10], 0.02)) if len(ordered) > 10 else 0.0
+    return Axis(label, low, 1.0, spell=spell_share)
+
+
+def build_loss_axis(label: str, values: Iterable[float]) -> Axis:
+    """Logarithmic where the values span more than one to twenty."""
+    positive = [value for value in values if math.isfinite(value) and value > 0]
+    is_log = bool(positive) and max(positive) > _MUCH * min(positive)
+    return Axis(label, None if is_log else 0.0, is_log=is_log)
 
 
 def draw_lines(lines: Sequence[Line], *, x: Axis, y: Axis, title: str, diagonal: bool = False) -> str:

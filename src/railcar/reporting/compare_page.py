@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from railcar.reporting.charts import N_COLOURS, Axis, Line, Point, draw_lines, spell_share, spell_tick
-from railcar.reporting.page import cut, render_page, render_section, render_table
+from railcar.reporting.charts import N_COLOURS, Axis, Line, Point, build_accuracy_axis, build_loss_axis, draw_lines
+from railcar.reporting.page import cut, render_name, render_page, render_section, render_table
+from railcar.training.live import format_seconds
 
 _SIDES = ("test", "validation")
 _HIGHER = ("accuracy", "balanced_accuracy", "roc_auc", "r2")
@@ -21,7 +22,6 @@ _LOWER = ("mae", "loss")
 _SHARES = ("accuracy", "balanced_accuracy")
 _NAMES = {"roc_auc": "ROC area", "mae": "mean error", "r2": "R2", "step": "steps", "seconds_training": "training"}
 _MOST_CLASSES = 40
-_MUCH = 20
 _TESTS = {
     "mcnemar": "McNemar's exact test of who got which examples right",
     "sign": "the sign test of who came nearer",
@@ -212,14 +212,18 @@ def _spell_metric(key: str, value: Any) -> str:
     if name in _SHARES:
         return f"{value:.2%}"
     if name == "seconds_training":
-        return f"{value:.1f} s" if value < 120 else f"{value / 60:.1f} min"
+        return format_seconds(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _recipe(recipe: Mapping[str, Sequence[Any]], letters: Sequence[str]) -> str:
-    rows = [[escape(key), *(escape(_spell_value(one)) for one in values)] for key, values in recipe.items()]
+    rows = [[escape(key), *map(_render_value, values)] for key, values in recipe.items()]
     body = render_table(["key", *letters], rows) if rows else "<p>No key differs.</p>"
     return render_section("What differs in their recipes", body, anchor="recipe")
+
+
+def _render_value(value: Any) -> str:
+    return render_name(value, 40) if isinstance(value, str) else escape(_spell_value(value))
 
 
 def _spell_value(value: Any) -> str:
@@ -253,20 +257,12 @@ def _draw(runs: Sequence[Compared], letters: Sequence[str], key: str, label: str
     lines, values = [], []
     for at, (run, letter) in enumerate(zip(runs, letters, strict=True)):
         held, train = run.series(f"val_{key}"), run.series(key)
-        looks: dict[str, Any] = {"colour": at % N_COLOURS, "is_dashed": _is_dashed(at)}
-        lines.append(Line("" if held else letter, train, is_pale=bool(held), **looks))
-        lines.append(Line(letter if held else "", held, **looks))
-        values += [value for _, value in [*held, *train] if math.isfinite(value)]
+        colour, is_dashed = at % N_COLOURS, _is_dashed(at)
+        lines.append(Line("" if held else letter, train, colour, is_dashed, is_pale=bool(held)))
+        lines.append(Line(letter if held else "", held, colour, is_dashed))
+        values += [value for _, value in [*held, *train]]
     x = Axis("step", spell=lambda value: f"{value:,.0f}")
-    if key == "accuracy":
-        ordered = sorted(values)
-        # the first steps, near chance, would squeeze what is of interest into the top
-        low = max(0.0, 1 - 1.4 * (1 - ordered[len(ordered) // 10])) if len(ordered) > 10 else 0.0
-        y = Axis(label, low, 1.0, spell=spell_share)
-    else:
-        positive = [value for value in values if value > 0]
-        is_log = bool(positive) and max(positive) > _MUCH * min(positive)
-        y = Axis(label, None if is_log else 0.0, is_log=is_log, spell=spell_tick)
+    y = build_accuracy_axis(label, values) if key == "accuracy" else build_loss_axis(label, values)
     return draw_lines(lines, x=x, y=y, title=f"{label.partition(' (')[0].capitalize()} of all runs over the steps")
 
 

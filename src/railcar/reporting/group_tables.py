@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from railcar.reporting.tables import cut_name
@@ -33,7 +34,7 @@ def _format_column(title: str, found: dict[str, Any]) -> str:
     for row in rows:
         figures = _format_share(row) if is_share else _format_error(row)
         lines.append(f"{cut_name(row['group'], width):<{width}}{figures}{_mark(row, rows)}")
-    return "\n".join([*lines, *describe_difference(found)])
+    return "\n".join([*lines, *textwrap.wrap(describe_difference(found), 80, break_on_hyphens=False)])
 
 
 def _format_share(row: dict[str, Any]) -> str:
@@ -56,10 +57,10 @@ def _mark(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     return "  better" if (row[measure] > mean) == (measure == "accuracy") else "  worse"
 
 
-def describe_difference(found: dict[str, Any]) -> list[str]:
-    """In words, as lines: how far the best and the worst group are apart, and whether that is more than luck."""
+def describe_difference(found: Mapping[str, Any]) -> str:
+    """In words: how far the best and the worst group are apart, and whether that is more than luck."""
     if len(found["groups"]) < 2:
-        return ["one group only: there is nothing to compare"]
+        return "one group only: there is nothing to compare"
     n_left = sum(row["p"] is None for row in found["groups"])
     note = f"; groups of fewer than {found['fewest']} are not compared" if n_left else ""
     one = found["difference"]
@@ -68,8 +69,7 @@ def describe_difference(found: dict[str, Any]) -> list[str]:
     else:
         best, worst, size = one["low"], one["high"], f"{one['value']:.4g} of mean error"
     said = "more than luck" if found["is_real"] else "no more than luck makes of groups that are alike"
-    words = f"largest difference {size}, {_quote(best)} before {_quote(worst)}: {said} (p {found['p']:.2g}){note}"
-    return textwrap.wrap(words, 80, break_on_hyphens=False)
+    return f"largest difference {size}, {_quote(best)} before {_quote(worst)}: {said} (p {found['p']:.2g}){note}"
 
 
 def _quote(name: str) -> str:

@@ -51,12 +51,12 @@ def _class_counts(names: Sequence[str], per_class: dict[str, Sequence[int]]) -> 
 
 
 def _samples(facts: Facts, samples: Sequence[dict[str, Any]]) -> str:
-    """`samples`: {"class" or "label", "inputs": [as `_input` takes them]}."""
+    """`samples`: {"label", "inputs": as report.json has them}."""
     if not samples:
         return ""
     if facts.kind == "image":
         strips = "".join(
-            f"<h3>{escape(cut(str(one['label']), 40))}</h3>"
+            f"<h3>{render_name(str(one['label']), 40)}</h3>"
             f'<div class="strip">{"".join(_picture(entry, str(one["label"])) for entry in one["inputs"])}</div>'
             for one in samples
         )
@@ -82,7 +82,7 @@ def render_mistakes(facts: Facts) -> str:
         told = f"<p>None: every one of the {side} {facts.noun} is right.</p>" if n == 0 and facts.extra else ""
         if not facts.extra and facts.shown:
             told = "<p>railcar report --explain shows them, and what the model looked at.</p>"
-        return render_section("Mistakes", told, anchor="mistakes")
+        return render_section("Mistakes", told + notes, anchor="mistakes")
     mistakes = mistakes if facts.kind == "image" else mistakes[:_MOST_WIDE]
     if facts.is_regression:
         about = f"The {len(mistakes)} {facts.noun} of {side} that it was furthest off."
@@ -130,7 +130,7 @@ def _mistake(facts: Facts, one: dict[str, Any]) -> str:
 
 
 def _verdict(one: dict[str, Any]) -> str:
-    said, label = escape(cut(_label(one["predicted"]), 40)), escape(cut(_label(one["label"]), 40))
+    said, label = render_name(_label(one["predicted"]), 40), render_name(_label(one["label"]), 40)
     if "p_predicted" not in one:
         return f"said <b>{said}</b>, is <b>{label}</b>"
     of_label = one.get("p_label") or 0.0
@@ -245,6 +245,4 @@ def _share(value: float) -> str:
 def _cell(value: Any) -> str:
     if value is None or value != value:
         return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     return escape(f"{value:.6g}" if isinstance(value, float) else cut(str(value), _MAX_CELL))

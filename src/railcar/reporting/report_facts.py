@@ -81,5 +81,4 @@ class Facts:
             n_train=dict(zip(self.class_names, per_class.get("train") or [], strict=False)),
             n_doubtful=len(self.extra.get("doubtful") or []),
             importance=self.extra.get("importance") or [],
-            n_steps=int(self.manifest.get("steps") or 0),
         )

@@ -21,6 +21,7 @@ from railcar.reporting.report_results import (
     render_probabilities,
     render_regression,
 )
+from railcar.training.live import format_seconds
 
 _PARTS = (
     ("Data", render_data),
@@ -77,7 +78,7 @@ def _say_what(facts: Facts) -> str:
     step = facts.manifest.get("step")
     steps = f"; {step:,} steps" if step else ""
     seconds = facts.manifest.get("seconds_training")
-    took = f" in {_spell_seconds(seconds)}" if seconds is not None else ""
+    took = f" in {format_seconds(seconds)}" if seconds is not None else ""
     state = facts.manifest.get("state")
     return f"{told}{steps}{took}." + (f" It is {state}." if state not in (None, "finished") else "")
 
@@ -89,7 +90,7 @@ def _summary(facts: Facts) -> str:
     )
     found = advise(facts.result)
     cards = "".join(map(_advice, found))
-    if not found and facts.shown:
+    if not found and facts.result.shown:
         cards = '<p class="verdict"><strong>Nothing to complain of</strong></p>'
     next_ = f"<h2>What to do next</h2>{cards}" if cards else ""
     missing = "" if facts.shown else "<p>It was not evaluated: that is done at the end of a training.</p>"
@@ -160,7 +161,7 @@ def _environment(facts: Facts) -> str:
     rows: list[tuple[str, Any]] = [
         ("began", _spell_time(manifest.get("started"))),
         ("ended", _spell_time(manifest.get("ended"))),
-        ("training", None if (s := manifest.get("seconds_training")) is None else _spell_seconds(s)),
+        ("training", None if (s := manifest.get("seconds_training")) is None else format_seconds(s)),
         ("rate", f"{rate:,.0f} {facts.noun} a second" if (rate := manifest.get("examples_per_s")) else None),
         ("computer", manifest.get("host")),
         ("device", ", ".join(map(str, devices)) if isinstance(devices, list) else devices),
@@ -195,13 +196,6 @@ def _repeat(facts: Facts) -> str:
     rows = "".join(f"<dt><code>{escape(command)}</code></dt><dd>{escape(what)}</dd>" for command, what in commands)
     began = f"<p>It was begun with <code>{escape(first)}</code></p>" if first else ""
     return render_section("Repeat it, use it", f'{began}<dl class="commands">{rows}</dl>', anchor="repeat")
-
-
-def _spell_seconds(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _spell_time(text: Any) -> str:

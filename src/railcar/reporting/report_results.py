@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from railcar.data.summary import spread_of
 from railcar.evaluation.curves import count_above, precision_recall_curve, roc_curve
 from railcar.reporting.advice import Result
-from railcar.reporting.charts import Axis, Line, draw_bars, draw_dots, draw_lines, spell_share, spell_tick
+from railcar.reporting.charts import (
+    Axis,
+    Line,
+    build_accuracy_axis,
+    build_loss_axis,
+    draw_bars,
+    draw_dots,
+    draw_lines,
+    spell_share,
+    spell_tick,
+)
 from railcar.reporting.group_tables import describe_difference
 from railcar.reporting.page import cut, render_name, render_section, render_table
 from railcar.reporting.report_facts import Facts, Predictions
@@ -21,7 +31,6 @@ from railcar.reporting.report_facts import Facts, Predictions
 _MOST_CELLS, _MOST_CLASSES, _MOST_PAIRS, _MOST_CURVES, _MOST_DOTS = 20, 40, 20, 6, 1500
 _FEWEST = 10
 _STEPS = Axis("step", spell=lambda value: f"{value:,.0f}")
-_SHARE = Axis("", 0.0, 1.0, spell=spell_share)
 
 
 def render_curves(facts: Facts) -> str:
@@ -45,14 +54,9 @@ def _side_by_side(charts: Sequence[str]) -> str:
 
 
 def _draw_loss(result: Result) -> str:
-    values = [value for _, value in [*result.series("loss"), *result.series("val_loss")] if value > 0]
-    is_log = bool(values) and max(values) > 20 * min(values)
-    return draw_lines(
-        _train_and_held(result, "loss"),
-        x=_STEPS,
-        y=Axis("loss (lower is better)", None if is_log else 0.0, is_log=is_log),
-        title="Loss over the steps, in training and on validation",
-    )
+    lines = _train_and_held(result, "loss")
+    y = build_loss_axis("loss (lower is better)", _list_values(lines))
+    return draw_lines(lines, x=_STEPS, y=y, title="Loss over the steps, in training and on validation")
 
 
 def _draw_measure(result: Result, measure: str) -> str:
@@ -60,11 +64,12 @@ def _draw_measure(result: Result, measure: str) -> str:
     if measure == "mae":
         y = Axis("mean absolute error (lower is better)", 0.0)
         return draw_lines(lines, x=_STEPS, y=y, title="Mean absolute error over the steps")
-    values = sorted(value for line in lines for _, value in line.points)
-    # the first steps, near chance, would squeeze what is of interest into the top
-    low = max(0.0, 1 - 1.4 * max(1 - values[len(values) // 10], 0.02)) if len(values) > 10 else 0.0
-    y = Axis("accuracy (higher is better)", low, 1.0, spell=spell_share)
+    y = build_accuracy_axis("accuracy (higher is better)", _list_values(lines))
     return draw_lines(lines, x=_STEPS, y=y, title="Accuracy over the steps, in training and on validation")
+
+
+def _list_values(lines: Sequence[Line]) -> list[float]:
+    return [value for line in lines for _, value in line.points]
 
 
 def _train_and_held(result: Result, key: str) -> list[Line]:
@@ -154,7 +159,7 @@ def render_groups(facts: Facts) -> str:
     """The figures for each value of the columns that `railcar evaluate --by` was asked for."""
     body = ""
     for column, found in (facts.shown.get("groups") or {}).items():
-        words = escape(" ".join(describe_difference(found)))
+        words = escape(describe_difference(found))
         form = ", by its quartiles" if found["form"] == "quartiles" else ""
         table = _group_table(facts, found["groups"])
         body += f"<h3>{escape(cut(column, 40))}{form}</h3>{table}<p class=about>{words}</p>"

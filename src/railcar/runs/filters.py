@@ -19,8 +19,9 @@ from typing import Any
 
 from railcar.errors import NotFound, RailcarError, UsageError
 from railcar.runs.glimpse import is_number
-from railcar.runs.index import RunSummary, flatten, read_evaluation, read_recipe
+from railcar.runs.index import RunSummary, age_key, flatten, read_evaluation, read_recipe
 from railcar.runs.run_dir import RunDir
+from railcar.runs.searches import read_search_recipe
 from railcar.storage.address import Address, parse
 from railcar.storage.local import write_atomic
 
@@ -89,7 +90,7 @@ def select(
 def sort_runs(summaries: Sequence[RunSummary], by: str, *, is_reverse: bool = False) -> list[RunSummary]:
     """In ascending order; by results the best last, those that have none first."""
     keys = {
-        "age": lambda one: one.started.timestamp() if one.started else 0.0,
+        "age": age_key,
         "name": lambda one: one.name,
         "val": lambda one: _rank(one.val_accuracy, one.val_mae, one.val_loss),
         "test": lambda one: _rank(one.test_accuracy, one.test_mae, one.test_loss),
@@ -101,9 +102,8 @@ def sort_runs(summaries: Sequence[RunSummary], by: str, *, is_reverse: bool = Fa
 
 def read_facts(summary: RunSummary) -> dict[str, Any]:
     """What conditions can be about: the recipe's keys, `test.*` and `validation.*` as evaluation.json has them, `val.*`
-    as the listing has them, and state, step, steps and took (in seconds)."""
-    from railcar.runs.searches import read_search_recipe
-
+    as the listing has them, and name, state, step, steps and took (in
+    seconds)."""
     if isinstance(summary.path, str):
         facts = _read_there(parse(summary.path))
     elif summary.kind == "search":

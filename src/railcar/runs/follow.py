@@ -6,7 +6,6 @@ nothing, and takes no lock for longer than it takes to ask.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from railcar.errors import DataError, NotFound, Unreachable
-from railcar.runs.glimpse import is_number
-from railcar.runs.index import RunSummary, age_key
+from railcar.runs.glimpse import is_number, parse_rows
+from railcar.runs.index import RunSummary
 from railcar.runs.place import RunsPlace, find_place, list_runs_at, name_run, summarize_at
 from railcar.runs.run_dir import RunDir
 from railcar.storage.address import Address
@@ -127,7 +126,7 @@ def follow(wanted: str | Path | None, runs_dir: str | Path | RunsPlace) -> Itera
 
 
 def _find_running(place: RunsPlace) -> RunDir:
-    summaries = sorted(list_runs_at(place), key=age_key)
+    summaries = list_runs_at(place)
     running = [one for one in summaries if one.state == "running"]
     if running:
         return place.run(running[-1].name)
@@ -161,10 +160,7 @@ def _fetch(address: Address, folder: Path, *names: str) -> None:
 
 
 def _parse(content: bytes) -> Iterator[dict[str, Any]]:
-    for line in content.splitlines():
-        try:
-            row = json.loads(line, parse_constant=lambda _: None)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and is_number(row.get("step")):
+    """Rows with a step; of what is no number, there is none."""
+    for row in parse_rows(content.splitlines()):
+        if is_number(row.get("step")):
             yield {str(key): value if is_number(value) else None for key, value in row.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,23 +38,23 @@ def read_glimpse(path: Path) -> Glimpse:
     content = _read(path)
     if not content:
         return Glimpse()
-    last = next(_rows([content[content.rfind(b"\n", 0, len(content) - 1) + 1 :]]), {})
+    last = next(parse_rows([content[content.rfind(b"\n", 0, len(content) - 1) + 1 :]]), {})
     step = last.get("step")
     for key in _VALIDATED:
-        rows = list(_rows(_find_lines(content, f'"{key}"'.encode())))
+        rows = list(parse_rows(_find_lines(content, f'"{key}"'.encode())))
         values = [row[key] for row in rows if is_number(row.get(key))]
         if values:
             validation = rows[-1]
             return Glimpse(step if is_number(step) else None, validation, key, spread(values))
-    values = [row["loss"] for row in _rows(_find_lines(content, b'"loss"')) if is_number(row.get("loss"))]
+    values = [row["loss"] for row in parse_rows(_find_lines(content, b'"loss"')) if is_number(row.get("loss"))]
     return Glimpse(step if is_number(step) else None, {}, "loss" if values else None, spread(values))
 
 
-def spread(values: Sequence[float], n: int = N_CURVE) -> tuple[float, ...]:
-    """At most `n` of the values, evenly spread, the first and the last among them."""
-    if len(values) <= n:
+def spread(values: Sequence[float]) -> tuple[float, ...]:
+    """At most `N_CURVE` of the values, evenly spread, the first and the last among them."""
+    if len(values) <= N_CURVE:
         return tuple(values)
-    return tuple(values[round(index * (len(values) - 1) / (n - 1))] for index in range(n))
+    return tuple(values[round(index * (len(values) - 1) / (N_CURVE - 1))] for index in range(N_CURVE))
 
 
 def is_number(value: object) -> bool:
@@ -96,7 +96,8 @@ def _find_lines(content: bytes, needle: bytes) -> Iterator[bytes]:
         yield content[content.rfind(b"\n", 0, last) + 1 : content.find(b"\n", last)]
 
 
-def _rows(lines: Iterator[bytes] | Sequence[bytes]) -> Iterator[dict[str, Any]]:
+def parse_rows(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The objects that the lines hold; what is none is passed over."""
     for line in lines:
         try:
             row = json.loads(line, parse_constant=lambda _: None)

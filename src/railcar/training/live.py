@@ -40,6 +40,11 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def rate_text(rate: float, noun: str) -> str:
+    """3,131 img/s, 14,214 texts/s."""
+    return f"{rate:,.0f} {'img' if noun == 'images' else noun}/s"
+
+
 def score_text(values: Mapping[str, float | None], prefix: str = "") -> str:
     """`accuracy 97.10%` or `mae 2.31`: what a row says beside the loss; empty where it says neither."""
     accuracy, mae = values.get(f"{prefix}accuracy"), values.get(f"{prefix}mae")
@@ -151,7 +156,8 @@ class TrainingView:
         now = time.monotonic()
         if not self._pace.is_warm:
             return [self._phase or f"compiling the first step, {now - self._began:.0f} s"]
-        facts = [f"loss {_number(self._row['loss'])}"] if self._row.get("loss") is not None else []
+        loss = self._row.get("loss")
+        facts = [f"loss {_number(loss)}"] if loss is not None else []
         facts += list(filter(None, [score_text(self._row)]))
         left_s = self._pace.left_s(now - self._advanced)
         if self._phase:
@@ -159,7 +165,7 @@ class TrainingView:
         elif left_s is not None and self._step < self._n_steps:
             facts.append(f"{format_seconds(round(left_s)).replace('.0', '')} left")
         rate = self._row.get("examples_per_s")
-        return [*facts, f"{rate:,.0f} {'img' if self._noun == 'images' else self._noun}/s"] if rate else facts
+        return [*facts, rate_text(rate, self._noun)] if rate else facts
 
     def _tell_validation(self, measured: tuple[int, dict[str, float | None]]) -> list[str]:
         step, values = measured
@@ -185,10 +191,8 @@ class TrainingView:
         return lines
 
 
-def _number(value: float | None) -> str:
+def _number(value: float) -> str:
     """Four digits that count: 0.1234, 12.34, 367.7."""
-    if value is None:
-        return "-"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 10 else f"{value:.4g}"
 
 

@@ -87,7 +87,7 @@ class _Trace:
         names = {layer.name for layer in model._flatten_layers(include_self=False)}
         costs, seconds = read_costs(sorted(folder.glob("*.xplane.pb")), names)
         head = f"Steps {steps} of {self._run.name}, {seconds / self._n_steps * 1000:.3g} ms each"
-        table = write_costs(costs, self._n_steps)
+        table = format_costs(costs, self._n_steps)
         try:
             write_atomic(path, f"{head}\n\n{table}".encode())
         except OutputError as error:
@@ -153,7 +153,7 @@ def read_costs(files: Sequence[Path], layers: set[str]) -> tuple[list[Cost], flo
     return sorted(costs.values(), key=lambda one: -one.seconds), sum(end - start for start, end in calls) / 1e12
 
 
-def write_costs(costs: Sequence[Cost], n_steps: int) -> str:
+def format_costs(costs: Sequence[Cost], n_steps: int) -> str:
     """A table of the longest, in milliseconds a step."""
     whole = sum(one.seconds for one in costs) or 1.0
     shown = costs[:_N_SHOWN]

@@ -13,12 +13,19 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from railcar.training.live import Pace, Region, TrainingView, can_be_live, format_seconds, needs_ascii, score_text
+from railcar.training.live import (
+    Pace,
+    Region,
+    TrainingView,
+    can_be_live,
+    format_seconds,
+    needs_ascii,
+    rate_text,
+    score_text,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-__all__ = ["Reporter", "TrainingBar", "format_seconds"]
 
 
 class Reporter:
@@ -129,19 +136,19 @@ class TrainingBar:
 
     def __init__(self, reporter: Reporter, view: TrainingView, *, n_steps: int, noun: str, is_live: bool) -> None:
         self._reporter, self._view, self._is_live = reporter, view, is_live
-        self._rate = "img/s" if noun == "images" else f"{noun}/s"
+        self._noun = noun
         self._n_steps = n_steps
         self._printed = time.monotonic()
         self._pace = Pace(n_steps)
 
-    def advance(self, step: int, at_s: float | None = None) -> None:
-        """`step` steps are done, at `at_s` seconds of the training's clock (None: now)."""
+    def advance(self, step: int) -> None:
+        """`step` steps are done."""
         if self._is_live:
-            self._view.advance(step, at_s)
+            self._view.advance(step)
 
     def update(self, step: int, row: Mapping[str, float | None], at_s: float | None = None) -> None:
-        """Show the state after `step` steps, at `at_s` as for `advance`: `row` has loss, accuracy (0 to 1) or mae, and
-        examples_per_s."""
+        """Show the state after `step` steps, at `at_s` seconds of `time.monotonic` (None: now): `row` has loss,
+        accuracy (0 to 1) or mae, and examples_per_s."""
         if self._is_live:
             self._view.advance(step, at_s)
             self._view.update(step, row)
@@ -158,7 +165,7 @@ class TrainingBar:
             return
         loss, rate, left_s = row.get("loss"), row.get("examples_per_s"), self._pace.left_s()
         facts = [f"step {step:>6}/{self._n_steps} "] + ([f"loss {loss:.3f}"] if loss is not None else [])
-        facts += list(filter(None, [score_text(row)])) + ([f"{rate:,.0f} {self._rate}"] if rate else [])
+        facts += list(filter(None, [score_text(row)])) + ([rate_text(rate, self._noun)] if rate else [])
         left = f"  {format_seconds(left_s)} left" if left_s else ""
         self._reporter.say(f"  {' '.join(facts)}{left}")
 

@@ -32,8 +32,8 @@ def write_projector(
     images: NDArray[np.uint8] | None = None,
 ) -> None:
     """Write into `folder`, which has the event files: `vectors` [n, d], of wide ones their first 64 principal
-    components, and of each example `facts` by their names, of
-    which the first is what its point is called; `images` uint8 [n, height, width, 1 or 3] are shown as its picture."""
+    components, and of each example `facts` by their names, of which the first is what its point is called; `images`
+    uint8 [n, height, width, 1 or 3] are shown as its picture."""
     place = folder / _FOLDER
     place.mkdir(parents=True, exist_ok=True)
     write_atomic(place / "vectors.tsv", _to_tsv(reduce_width(vectors)).encode())

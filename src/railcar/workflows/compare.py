@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from railcar.runs.index import compare_runs, foreign_content, read_evaluation, read_recipe
+from railcar.errors import RunError
+from railcar.runs.index import compare_runs, explain_content, read_evaluation, read_recipe
 from railcar.runs.run_dir import RunDir
 from railcar.storage.local import write_atomic
 
@@ -42,14 +43,16 @@ def write_page(runs: Sequence[RunDir], comparison: dict[str, Any], path: Path) -
     without a network. Raises `OutputError` where it cannot be written, `RunError` for a damaged run."""
     from railcar.reporting.compare_page import Compared, render_comparison
 
-    compared = [
-        Compared(run.name, run.read_manifest(), read_recipe(run), read_evaluation(run), run.read_metrics())
-        for run in runs
-    ]
+    compared = []
+    for run in runs:
+        with explain_content(run):
+            facts = run.read_manifest(), read_recipe(run), read_evaluation(run), run.read_metrics()
+            compared.append(Compared(run.name, *facts))
     try:
         page = render_comparison(compared, comparison)
-    except (TypeError, AttributeError, KeyError, ValueError) as error:
-        raise foreign_content(runs[0].path.parent) from error
+    except (TypeError, LookupError, AttributeError, ValueError, ArithmeticError) as error:
+        what = f"{', '.join(run.name for run in runs)}: one of them holds other things than a run's"
+        raise RunError(what, hint="see which with: railcar report RUN") from error
     write_atomic(path, page.encode(errors="replace"))
 
 

@@ -22,7 +22,7 @@ from railcar.data.types import Dataset, Split
 from railcar.errors import OutputError, UsageError
 from railcar.recipe.schema import Augment, FineTune, Recipe
 from railcar.registry import PRETRAINED
-from railcar.training.progress import format_seconds
+from railcar.training.live import format_seconds
 from railcar.training.runtime import Choice
 from railcar.workflows.inputs import begin_afresh
 

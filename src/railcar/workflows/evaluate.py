@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,13 +22,15 @@ from railcar.runs.run_dir import RunDir, write_json
 from railcar.storage.mirror import send_files
 from railcar.training.progress import Reporter
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
-from railcar.workflows.card import write_card
 from railcar.workflows.data import encode, list_columns, read_data
 from railcar.workflows.groups import keep_groups, measure_by_groups, name_columns, read_groups
 from railcar.workflows.inputs import Input, resolve_input
 from railcar.workflows.look import Look
+from railcar.workflows.pages import write_pages
 from railcar.workflows.recorded import check_code_is_own, check_same_data, read_features, read_recipe
-from railcar.workflows.report import write_report
+
+if TYPE_CHECKING:
+    from railcar.workflows.results import Finished
 
 SPLITS = ("test", "validation", "train")
 
@@ -101,7 +103,6 @@ def evaluate(
     import_tensorflow(needed_for="evaluating")
     with quiet_stderr():
         from railcar.workflows.calibrate import describe_temperature
-        from railcar.workflows.results import write_run_artifact
 
         finished = _load(source, recipe, measured, {} if checkpoint is not None else read_evaluation(found))
         name = shown.name if data is None else "data"
@@ -112,16 +113,26 @@ def evaluate(
         if "per_class" in evaluation[name] and not is_own(recipe.model.name):
             evaluation |= describe_temperature(finished)
         if data is None and checkpoint is None:
-            _remember(found, evaluation)
-            write_report(found)
-            write_card(found)
-            if artifact is None or calibrate:
-                _say(look, write_run_artifact(found, finished, shown, evaluation).note)
-            _send_back(found, look)
+            makes_artifact = artifact is None or calibrate
+            _keep(found, finished, shown, evaluation, makes_artifact=makes_artifact, look=look)
     return evaluation
 
 
-def _load(source: Artifact | Checkpoint, recipe: Recipe, measured: Dataset, known: dict[str, Any]) -> Any:
+def _keep(
+    run: RunDir, finished: Finished, shown: Split, evaluation: dict[str, Any], *, makes_artifact: bool, look: Look
+) -> None:
+    """Write down what the artifact's figures are on the run's own data; and the artifact, if it is to be made."""
+    from railcar.workflows.results import write_run_artifact
+
+    _remember(run, evaluation)
+    with closing(look.reporter()) as reporter:
+        if makes_artifact and (note := write_run_artifact(run, finished, shown, evaluation).note):
+            reporter.warn(note)
+        write_pages(run, reporter)
+    _send_back(run, look)
+
+
+def _load(source: Artifact | Checkpoint, recipe: Recipe, measured: Dataset, known: dict[str, Any]) -> Finished:
     """The model of an artifact; or of a checkpoint, calibrated as it is `known` to have been."""
     from railcar.workflows.calibrate import set_temperature
     from railcar.workflows.results import Finished
@@ -145,7 +156,7 @@ def _check_calibrated(model_name: str, task: str) -> None:
         )
 
 
-def _calibrate(run: RunDir, finished: Any, before: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _calibrate(run: RunDir, finished: Finished, before: dict[str, Any]) -> tuple[Finished, dict[str, Any]]:
     """The calibrated model, and what it says of the test and the validation split and of what was measured `before`."""
     from railcar.workflows.calibrate import calibrate
     from railcar.workflows.results import write_predictions
@@ -182,12 +193,6 @@ def read_whole_artifact(run: RunDir, trust: bool) -> tuple[Artifact | None, str]
         return None, f"{error.what}; it is made anew"
     except (NotFound, ArtifactError):
         return None, ""
-
-
-def _say(look: Look, line: str) -> None:
-    if line:
-        with closing(look.reporter()) as reporter:
-            reporter.warn(line)
 
 
 def _choose_checkpoint(recipe: Recipe, checkpoint: str | int | None) -> str | None:

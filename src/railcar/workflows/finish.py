@@ -1,21 +1,24 @@
 """After the last step: the model that is kept, what it is worth, and the pages about it. The manifest says `finished`
-when all that others read is there."""
+when all but the pages is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from railcar.runs.run_dir import RunDir, now_text
-from railcar.training.progress import Reporter, format_seconds
+from railcar.training.live import format_seconds
+from railcar.training.progress import Reporter
 from railcar.training.tensorflow import quiet_stderr
 from railcar.workflows.encoding import judge_fine_tuning
 from railcar.workflows.job import Job
 
 if TYPE_CHECKING:
     from railcar.training.state import Progress
+
+
+_MIN_S, _SHARE = 2.0, 0.05
+"""Explaining takes at most so long, or this share of the training."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,7 @@ def finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Out
     """Write all that a finished run has. Of several workers the chief does it, and tells the others."""
     from railcar.reporting.tables import format_evaluation
     from railcar.runs.checkpoint import find_checkpoint
-    from railcar.workflows.card import write_card
-    from railcar.workflows.report import write_report
+    from railcar.workflows.pages import write_pages
 
     checkpoint, damaged = find_checkpoint(run, "last" if job.recipe.training.best == "last" else None)
     for line in damaged:
@@ -49,9 +51,7 @@ def finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Out
         ended["ended_early"] = progress.ending.reason
         reporter.say(f"ended after step {progress.step:,} of {job.plan.n_steps:,}: {progress.ending.reason}")
     run.write_manifest({**manifest, **ended})
-    for what, write in (("report.html", write_report), ("model-card.md", write_card)):
-        with _sparing(reporter, f"{what} could not be written", run):
-            write(run)
+    write_pages(run, reporter)
     if line := judge_fine_tuning(job.recipe, job.plan, checkpoint.step):
         reporter.say(line)
     noun = job.dataset.features.noun
@@ -64,29 +64,21 @@ def finish(job: Job, run: RunDir, progress: Progress, reporter: Reporter) -> Out
     return Outcome(evaluation, seconds, rate)
 
 
-@contextmanager
-def _sparing(reporter: Reporter, what: str, run: RunDir) -> Iterator[None]:
-    """Whatever stands in the way of what is only told of a run is a warning: its model is there, and is worth more."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(getattr(error, "what", None) or f"{type(error).__name__}: {error}").split())[:200]
-        reporter.warn(f"{what}: {reason}; try again with: railcar report --explain {run.reference}")
-
-
 def _write_results(
     job: Job, run: RunDir, progress: Progress, checkpoint: Any, reporter: Reporter
 ) -> tuple[dict[str, Any], str]:
     """The evaluation, and what is to be said of the artifact."""
     with quiet_stderr(run.log_path):
         from railcar.workflows.board import show_results
+        from railcar.workflows.pages import sparing
         from railcar.workflows.report import explain_run
         from railcar.workflows.results import Finished, write_results
 
         finished = Finished.restore(job.recipe, job.dataset, checkpoint, encoded=job.encoded)
         evaluation, artifact = write_results(run, finished, job.recipe)
-        with _sparing(reporter, "TensorBoard is not shown the results", run):
+        again = f"try again with: railcar report --explain {run.reference}"
+        with sparing(reporter, "TensorBoard is not shown the results"):
             show_results(run, finished, job.recipe, progress.seconds_training)
-        with _sparing(reporter, "report.json could not be written", run):
-            explain_run(run, finished, job.recipe, progress.seconds_training)
+        with sparing(reporter, f"report.json could not be written; {again}"):
+            explain_run(run, finished, job.recipe, max(_MIN_S, _SHARE * progress.seconds_training))
     return evaluation, artifact.note

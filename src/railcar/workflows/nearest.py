@@ -15,12 +15,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from railcar.data.types import Split
+from railcar.explanation.doubt import N_NEIGHBOURS
 from railcar.explanation.features import penultimate
 from railcar.explanation.neighbours import draw_balanced, find_nearest
 from railcar.workflows.results import Finished
 
 MAX_EXAMPLES = 2000
-N_NEAREST = 3
+N_NEAREST = N_NEIGHBOURS
 # Of fewer the nearest are not near.
 _LEAST = 50
 _CHEAP_S = 0.15

@@ -50,10 +50,13 @@ def read_profile(asked: str | tuple[int, int] | None, workers: int) -> tuple[int
     return int(first), int(last)
 
 
-def check_profile(span: tuple[int, int] | None, *, n_steps: int, n_done: int) -> tuple[int, int] | None:
-    """`span` as it is; `n_done` of the run's steps are done already."""
+def check_profile(span: tuple[int, int] | None, *, n_steps: int, n_done: int) -> None:
+    """Raise `UsageError` for steps that are not to come: `n_done` of the run's steps are done already."""
     if span is None or n_done <= span[0] < span[1] <= n_steps:
-        return span
+        return
+    if n_done >= n_steps:
+        hint = f"make it longer: --set training.steps={n_steps + span[1] - span[0]}"
+        raise UsageError(f"--profile: all {n_steps:,} steps are done already", hint=hint)
     first = max(n_done, min(n_steps // 2, n_steps - 20), 0)
     hint = f"write --profile {first}:{min(first + 20, n_steps)}"
     if span[1] > n_steps:

@@ -156,7 +156,8 @@ def train_here(start: Start, look: Look, on_run: Callable[[RunDir], None] = lamb
         job = _prepare(given, look, stopped, origin, replicas, budget, hides_test=start.hides_test)
         job.on_validation = start.on_validation
         n_done = stopped.step if stopped else 0
-        job.plan.profile = check_profile(start.profile, n_steps=job.plan.n_steps, n_done=n_done)
+        check_profile(start.profile, n_steps=job.plan.n_steps, n_done=n_done)
+        job.plan.profile = start.profile
         if held is None:
             held = begin_run(job, start.place, origin, stack)
         on_run(held.run)

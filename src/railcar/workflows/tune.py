@@ -27,11 +27,13 @@ from railcar.recipe.search import Parameter
 from railcar.recipe.writing import recipe_to_yaml
 from railcar.registry import PRETRAINED, check_installed, check_tensorflow
 from railcar.reporting.tables import format_value
+from railcar.runs.index import STUDY
 from railcar.runs.place import find_place
 from railcar.runs.run_dir import write_json
 from railcar.storage.local import write_atomic
 from railcar.storage.lock import LockHeld, hold_lock
-from railcar.training.progress import Reporter, format_seconds
+from railcar.training.live import format_seconds
+from railcar.training.progress import Reporter
 from railcar.tuning.space import choose_space
 from railcar.tuning.study import FAILED, FINISHED, Direction, Study, Trial
 from railcar.workflows.inputs import (
@@ -48,7 +50,6 @@ from railcar.workflows.tune_board import show_in_tensorboard
 from railcar.workflows.tune_workers import Workers
 
 N_TRIALS = 20
-STUDY = "study.json"
 # What a search has no use for, or too much of.
 _BARE = {"training.tensorboard": False, "training.keep_checkpoints": 1}
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from railcar.recipe.search import Parameter
+from railcar.runs.index import STUDY
 from railcar.runs.run_dir import RunDir
 from railcar.tuning.study import Trial
 
@@ -26,7 +27,7 @@ def show_in_tensorboard(folder: Path, trials: Sequence[Trial], space: Sequence[P
 
     own = folder / "tensorboard"
     if not has_hparams(own):
-        write_experiment(own, space, measure, began_s=(folder / "study.json").stat().st_mtime)
+        write_experiment(own, space, measure, began_s=(folder / STUDY).stat().st_mtime)
     for trial in trials:
         run = _find_run(folder, trial)
         if run is not None and not has_hparams(run.tensorboard):
