@@ -101,7 +101,8 @@ def evaluate(
         where = measured.source if data is not None else f"its {shown.name} split"
         reporter.say(f"measuring {found.name} on {where}: {len(shown):,} {measured.features.noun}")
     import_tensorflow(needed_for="evaluating")
-    with quiet_stderr():
+    # the reporter first: stderr is turned away then
+    with closing(look.reporter()) as reporter, quiet_stderr():
         from railcar.workflows.calibrate import describe_temperature
 
         finished = _load(source, recipe, measured, {} if checkpoint is not None else read_evaluation(found))
@@ -114,22 +115,27 @@ def evaluate(
             evaluation |= describe_temperature(finished)
         if data is None and checkpoint is None:
             makes_artifact = artifact is None or calibrate
-            _keep(found, finished, shown, evaluation, makes_artifact=makes_artifact, look=look)
+            _keep(found, finished, shown, evaluation, makes_artifact=makes_artifact, reporter=reporter)
     return evaluation
 
 
 def _keep(
-    run: RunDir, finished: Finished, shown: Split, evaluation: dict[str, Any], *, makes_artifact: bool, look: Look
+    run: RunDir,
+    finished: Finished,
+    shown: Split,
+    evaluation: dict[str, Any],
+    *,
+    makes_artifact: bool,
+    reporter: Reporter,
 ) -> None:
     """Write down what the artifact's figures are on the run's own data; and the artifact, if it is to be made."""
     from railcar.workflows.results import write_run_artifact
 
     _remember(run, evaluation)
-    with closing(look.reporter()) as reporter:
-        if makes_artifact and (note := write_run_artifact(run, finished, shown, evaluation).note):
-            reporter.warn(note)
-        write_pages(run, reporter)
-    _send_back(run, look)
+    if makes_artifact and (note := write_run_artifact(run, finished, shown, evaluation).note):
+        reporter.warn(note)
+    write_pages(run, reporter)
+    _send_back(run, reporter)
 
 
 def _load(source: Artifact | Checkpoint, recipe: Recipe, measured: Dataset, known: dict[str, Any]) -> Finished:
@@ -170,7 +176,7 @@ def _calibrate(run: RunDir, finished: Finished, before: dict[str, Any]) -> tuple
     return found, {"checkpoint": found.checkpoint_name, **evaluation}
 
 
-def _send_back(run: RunDir, look: Look) -> None:
+def _send_back(run: RunDir, reporter: Reporter) -> None:
     """What was written of a run in a bucket; one that may only be read keeps what it has."""
     if run.address is None:
         return
@@ -179,8 +185,7 @@ def _send_back(run: RunDir, look: Look) -> None:
         written = [one.name for one in paths]
         send_files(run.path, run.address, [name for name in written if (run.path / name).exists()])
     except DataError as error:
-        with closing(look.reporter()) as reporter:
-            reporter.warn(f"the result is not kept in the bucket: {error.what}")
+        reporter.warn(f"the result is not kept in the bucket: {error.what}")
 
 
 def read_whole_artifact(run: RunDir, trust: bool) -> tuple[Artifact | None, str]:
