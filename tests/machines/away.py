@@ -18,6 +18,11 @@ from railcar.runs.run_dir import RunDir
 GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
 # Which kernels are fastest is measured on each machine anew; these give the same bits everywhere.
 SAME = ("--set", "training.kernels=own", "--set", "training.precision=float32")
+PACED = (
+    "mnist-sample", "--model", f"{Path(__file__).with_name('paced_model.py')}:build_paced",
+    "--set", "training.batch_size=64", *SAME,
+)  # fmt: skip
+"""A training of the clock's pace (a twentieth of a second a step), for tests of what happens in its middle."""
 SHORT = ("--set", "training.steps=6", "--set", "training.batch_size=64", *SAME)
 
 
@@ -67,7 +72,9 @@ def at_validation(number: int, act: Callable[[], object]) -> Callable[[str], Non
 def weights_of(run: RunDir) -> Sequence[np.ndarray]:
     from railcar.artifact.artifact import read_artifact
 
-    return read_artifact(run.artifact).load_model().get_weights()
+    model = read_artifact(run.artifact).load_model()
+    # a network of one's own comes as a SavedModel
+    return [np.asarray(one) for one in getattr(model, "weights", None) or model.loaded.variables]
 
 
 def assert_same_weights(one: RunDir, other: RunDir) -> None:

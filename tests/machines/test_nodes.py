@@ -11,9 +11,9 @@ import pytest
 from railcar.machines.lease import list_leases
 from railcar.runs.index import list_runs
 from railcar.runs.run_dir import RunDir
-from tests.machines.away import SAME, assert_nothing_is_left, at_validation, railcar, train_away, train_watched
+from tests.machines.away import PACED, SAME, assert_nothing_is_left, at_validation, railcar, train_away, train_watched
 
-STEPS = ("--set", "training.steps=60", "--set", "training.validate_every=10", *SAME)
+STEPS = ("--set", "training.steps=60", "--set", "training.validate_every=10")
 TWO = ("--set", "machine.nodes=2")
 
 
@@ -25,16 +25,8 @@ def two_hosts(network):
 
 def test_two_hosts_give_the_curve_of_one(network, place):
     # without batch normalisation, whose statistics are each worker's own
-    words = [
-        "penguins",
-        "--set",
-        "model.name=mlp",
-        "--set",
-        "model.dropout=0",
-        "--set",
-        "training.batch_size=64",
-        *STEPS,
-    ]
+    settings = ("model.name=mlp", "model.dropout=0", "training.batch_size=64")
+    words = ["penguins", *(word for one in settings for word in ("--set", one)), *STEPS, *SAME]
     done = train_away(*words, *TWO, "--json")
     assert "2 times fake-small in fake-1a: $0.20 an hour, at most $0.80" in done.stderr
     assert "TF_CONFIG names 2 workers; each takes 32 of the" in done.stderr
@@ -48,7 +40,7 @@ def test_two_hosts_give_the_curve_of_one(network, place):
 
 @pytest.mark.parametrize("which", [0, 1], ids=["the chief", "another"])
 def test_one_of_two_hosts_dies_and_the_training_goes_on_on_new_ones(network, place, which):
-    words = [*STEPS, *TWO, "--set", "training.steps=120", "--set", "training.checkpoint_every=10"]
+    words = [*PACED, *STEPS, *TWO, "--set", "training.steps=120", "--set", "training.checkpoint_every=10"]
     take = at_validation(3, lambda: threading.Timer(2, network.take_away, [list_leases()[which].name]).start())
     text = train_watched(*words, "--on", "fake", "--yes", on_line=take)
     assert ", was lost; mnist-sample-" in text
@@ -62,7 +54,7 @@ def test_one_of_two_hosts_dies_and_the_training_goes_on_on_new_ones(network, pla
 
 
 def test_left_alone_they_train_on_and_all_are_given_back_by_whoever_follows(network, place):
-    left = train_away(*STEPS, *TWO, "--detach", "--json")
+    left = train_away(*PACED, *STEPS, *TWO, "--detach", "--json")
     chief, other = list_leases()
     assert json.loads(left.stdout)["machine"] == chief.name and chief.others == (other.name,)
     followed = railcar("machine", "logs", chief.name)
@@ -73,7 +65,7 @@ def test_left_alone_they_train_on_and_all_are_given_back_by_whoever_follows(netw
 
 
 def test_stopped_by_hand_they_do_not_begin_again(network, place):
-    train_away(*STEPS, *TWO, "--set", "training.steps=100000", "--detach")
+    train_away(*PACED, *STEPS, *TWO, "--set", "training.steps=100000", "--detach")
     chief, _ = list_leases()
     railcar("machine", "stop", chief.name)
     followed = railcar("machine", "logs", chief.name, check=False)

@@ -16,7 +16,7 @@ from railcar.machines.lease import list_leases
 from railcar.runs.index import find_run, list_runs
 from railcar.runs.run_dir import RunDir
 from tests.machines.away import (
-    SAME,
+    PACED,
     SHORT,
     assert_nothing_is_left,
     assert_same_weights,
@@ -30,7 +30,7 @@ from tests.machines.hosts import machine
 
 
 def test_left_with_ctrl_c_the_training_goes_on_and_is_followed_again(network, place):
-    words = ["train", "--on", "fake", "--yes", "--python", sys.executable, "--set", "training.steps=150", *SAME]
+    words = ["train", *PACED, "--on", "fake", "--yes", "--python", sys.executable, "--set", "training.steps=150"]
     client = subprocess.Popen(
         [sys.executable, "-m", "railcar", *words, "--set", "training.validate_every=10"],
         stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
@@ -85,7 +85,7 @@ def test_a_killed_client_loses_nothing(network, place):
 
 
 def test_after_a_reboot_of_ones_own_machine_the_training_goes_on_there(network, place):
-    words = ["--set", "training.steps=160", "--set", "training.checkpoint_every=20", *SAME]
+    words = [*PACED, "--set", "training.steps=160", "--set", "training.checkpoint_every=20"]
     words += ["--set", "training.validate_every=20"]
     with machine(network) as (lease, _):
         reboot = at_validation(1, lambda: network.reboot(lease.name))
@@ -98,15 +98,8 @@ def test_after_a_reboot_of_ones_own_machine_the_training_goes_on_there(network, 
 def test_on_ones_own_machine_an_end_may_be_set_and_what_was_trained_comes_home(network, place):
     with machine(network) as (lease, shell):
         config = write_ssh_config(place, lease, shell)
-        words = [
-            "--set",
-            "training.steps=100000",
-            "--set",
-            f"machine.ssh_config={config}",
-            "--max-hours",
-            str(40 / 3600),
-        ]
-        ended = train_away(*words, *SAME, on="ssh:box", check=False)
+        words = ["--set", "training.steps=100000", "--set", f"machine.ssh_config={config}"]
+        ended = train_away(*PACED, *words, "--max-hours", str(40 / 3600), on="ssh:box", check=False)
     assert ended.returncode == 143
     assert "the time that was given is over" in ended.stderr and "--resume=" in ended.stderr
     [run] = list_runs(place / "runs")
@@ -115,7 +108,7 @@ def test_on_ones_own_machine_an_end_may_be_set_and_what_was_trained_comes_home(n
 
 
 TAKEN = ("training.steps=120", "training.checkpoint_every=20", "training.validate_every=20", "training.log_every=5")
-TAKEN_WORDS = [*(word for one in TAKEN for word in ("--set", one)), *SAME]
+TAKEN_WORDS = [*PACED, *(word for one in TAKEN for word in ("--set", one))]
 
 
 @pytest.fixture(scope="module")
