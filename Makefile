@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Which Python makes .venv; found by trying when it is not given.
 PYTHON ?=
+# Tests that run at once: one more than there are cores, for some of them wait; four at most, for each takes 2 GB.
+TESTS_AT_ONCE ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN || echo 1); echo $$((n < 4 ? n + 1 : 4)))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check docs format clean
@@ -20,7 +22,7 @@ test: $(VENV)/.installed-dev ## Install what the tests need and run them
 	@$(BIN)/python -m compileall -q src/railcar # the tests start railcar a thousand times, and CI may forbid writing it
 	@sh scripts/install_test_packages.sh
 	@$(BIN)/python scripts/fetch_axe.py $(VENV)/axe || echo "The test of the page for screen readers will fail." >&2
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## Style, types, layering and documentation: what CI runs before the tests
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ EXAMPLE = re.compile(
 )
 # The last `--set` of a key counts, so these come last, before a comment.
 TRAIN_LINE = re.compile(r"^railcar train\b(?:[^#\n]*[^#\s])?", re.MULTILINE)
-QUICKLY = "--set training.steps=20 --set training.optimizer.warmup_steps=5"
+QUICKLY = "--set training.steps=20 --set training.batch_size=32 --set training.optimizer.warmup_steps=5"
 
 
 class Example(NamedTuple):
