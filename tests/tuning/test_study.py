@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from railcar.errors import RunError
-from railcar.recipe.load import load_recipe
+from railcar.recipe.load import find_given, load_recipe
 from railcar.recipe.search import Parameter
 from railcar.tuning.space import choose_space
 from railcar.tuning.study import FAILED, FINISHED, PRUNED, Study
@@ -153,3 +153,19 @@ def test_without_a_word_the_space_is_what_the_network_has_around_what_was_chosen
     assert space["training.optimizer.learning_rate"].values == (2e-4, 2e-2)
     for one in space.values():  # the recipe itself is a trial
         assert load_recipe(recipe, {one.key: one.values[0]}) and load_recipe(recipe, {one.key: one.values[-1]})
+
+
+@pytest.mark.parametrize(
+    ("given", "gone"),
+    [
+        (["training.epochs=3"], {"training.steps"}),
+        ({"training.steps": 30, "model.dropout": 0.1}, {"training.steps", "model.dropout"}),
+        (["training.optimizer={name: adamw, learning_rate: 0.01}"], {"training.optimizer.learning_rate"}),
+        (["name=other", "training.log_every=5"], set()),
+    ],
+)
+def test_what_is_set_by_hand_is_not_searched_for(given: Any, gone: set[str]):
+    recipe = load_recipe({"model": {"name": "mlp", "dense": [8]}, "training": {"batch_size": 32}}, given)
+    space = {one.key for one in choose_space(recipe, n_steps=100, n_train=1000)}
+    left = {one.key for one in choose_space(recipe, n_steps=100, n_train=1000, fixed=find_given(given))}
+    assert gone <= space and left == space - gone

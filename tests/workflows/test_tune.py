@@ -166,6 +166,13 @@ def test_what_cannot_be_searched_is_refused_before_the_first_trial(rows: Path, t
         railcar.tune(resume=True, runs_dir=tmp_path, quiet=True)
     with pytest.raises(UsageError, match="kept in a folder"):
         railcar.tune(rows, runs_dir="gs://some/runs", quiet=True)
+    by_hand = {
+        "training.steps": 5,
+        "training.batch_size": 8,
+        "training.optimizer": {"name": "sgd", "learning_rate": 0.1},
+    }
+    with pytest.raises(UsageError, match="all that is searched for by itself is set by hand"):
+        railcar.tune(rows, overrides={"model.name": "linear", **by_hand}, runs_dir=tmp_path, quiet=True)
     (tmp_path / "bad.yaml").write_text("model: {dropout: {search: [0.5, 0.1]}}\n")
     with pytest.raises(RecipeError, match="searches from"):
         railcar.tune(tmp_path / "bad.yaml", runs_dir=tmp_path, quiet=True)

@@ -7,7 +7,7 @@ where files are in `bundled.py`, rules across them in `checks.py`, the words of 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from railcar.recipe.search import Parameter, lift_search
 
 __all__ = [
     "bundled_recipes",
+    "find_given",
     "find_recipe",
     "is_recipe_file",
     "load_recipe",
@@ -69,6 +70,17 @@ def load_search(
     """The recipe of `source`, and what it leaves open (`search.py`), which has its first value in the recipe. All that
     may be chosen is checked. Takes and raises what `load_recipe` does."""
     return _load(source, overrides, is_partial=is_partial)
+
+
+def find_given(overrides: Overrides) -> set[str]:
+    """The dotted keys that `overrides` set; of `training.steps` and `training.epochs` one speaks for both."""
+    return {key for path, value in _read_overrides(overrides).values.items() for key in _list_set(path, value)}
+
+
+def _list_set(path: KeyPath, value: Any) -> Iterator[str]:
+    yield dotted(path)
+    for key, below in value.items() if isinstance(value, dict) else ():
+        yield from _list_set((*path, str(key)), below)
 
 
 def _load(source: Any, overrides: Overrides, *, is_partial: bool) -> tuple[Recipe, list[Parameter]]:

@@ -5,7 +5,7 @@ Owns the ranges. Knows recipes, and nothing of how a search goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from railcar.recipe.schema import Recipe
 from railcar.recipe.search import Parameter
@@ -14,9 +14,9 @@ from railcar.registry import MODELS, PRETRAINED
 _MOST_BATCH = 1024
 
 
-def choose_space(recipe: Recipe, *, n_steps: int, n_train: int) -> list[Parameter]:
+def choose_space(recipe: Recipe, *, n_steps: int, n_train: int, fixed: Collection[str] = ()) -> list[Parameter]:
     """Length, batch size, learning rate and what the recipe's network has of dropout, width and kernel size. `n_steps`
-    is how long the recipe trains, `n_train` the number of training examples."""
+    is how long the recipe trains, `n_train` the number of training examples. `fixed` are keys that stay as they are."""
     node, optimizer = recipe.training, recipe.training.optimizer
     space = [
         _range("training.steps", max(n_steps // 2, 1), max(n_steps * 2, 2), is_log=True),
@@ -28,7 +28,7 @@ def choose_space(recipe: Recipe, *, n_steps: int, n_train: int) -> list[Paramete
         space.append(Parameter("training.batch_size", tuple(sizes), is_range=False))
     if decay := optimizer.weight_decay:
         space.append(_range("training.optimizer.weight_decay", decay / 10, decay * 10, True))
-    return [*space, *_of_network(recipe)]
+    return [one for one in (*space, *_of_network(recipe)) if one.key not in fixed]
 
 
 def _of_network(recipe: Recipe) -> Iterator[Parameter]:

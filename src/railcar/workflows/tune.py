@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from railcar.errors import Interrupted, NotFound, RunError, UsageError
-from railcar.recipe.load import bundled_recipes, is_recipe_file, load_recipe, load_search
+from railcar.recipe.load import bundled_recipes, find_given, is_recipe_file, load_recipe, load_search
 from railcar.recipe.schema import Recipe
 from railcar.recipe.search import Parameter
 from railcar.recipe.writing import recipe_to_yaml
@@ -165,7 +165,11 @@ def _make_plan(data: Any, overrides: Overrides, n_trials: int, reporter: Reporte
     node = recipe.training
     n_steps = node.steps or max(1, round(n_train / node.batch_size * (node.epochs or 1)))
     measure = "val_accuracy" if node.best == "val_accuracy" else "val_loss"
-    chosen = tuple(space or choose_space(recipe, n_steps=n_steps, n_train=n_train))
+    fixed = find_given(overrides)
+    chosen = tuple(space or choose_space(recipe, n_steps=n_steps, n_train=n_train, fixed=fixed))
+    if not chosen:
+        what = "all that is searched for by itself is set by hand"
+        raise UsageError(what, hint="leave a --set out, or open a key: --set 'model.dropout={search: [0, 0.6]}'")
     return _Plan(recipe, chosen, n_trials, measure)
 
 
