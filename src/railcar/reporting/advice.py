@@ -8,7 +8,7 @@ that it comes from.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class Result:
     class; `doubtful` how many labels look wrong, `importance` rows {"column", "drop"} of a table, the largest first;
     `noun` what examples are called."""
 
-    evaluation: dict[str, Any]
+    evaluation: Mapping[str, Any]
     rows: Sequence[dict[str, Any]]
     noun: str = "examples"
     n_train: dict[str, int] = field(default_factory=dict)

@@ -89,7 +89,7 @@ def _front_matter(facts: CardFacts) -> str:
 
 
 def _summarize(facts: CardFacts) -> str:
-    one, names = facts.nouns[0], [escape(name) for name in facts.class_names]
+    one, names = facts.one, [escape(name) for name in facts.class_names]
     article = "an" if one[0] in "aeiou" else "a"
     if facts.is_regression:
         what = f"Estimates {_label(facts)} of {article} {one}"
@@ -110,7 +110,7 @@ def _headline(facts: CardFacts) -> str:
     held = {"train": "that it was trained on", "validation": "that it was chosen by"}.get(
         facts.side, "that it had never seen"
     )
-    of = f"Of {shown['n']:,} {facts.nouns[1]} {held}"
+    of = f"Of {shown['n']:,} {facts.noun} {held}"
     if facts.is_regression and shown["mae"] is None:
         return f"{of}, what it said were no numbers."
     if facts.is_regression:
@@ -174,7 +174,7 @@ def _data(facts: CardFacts) -> str:
     uses = {"train": "to train on", "validation": "to choose a checkpoint by", "test": "to test on"}
     lines = [f"- **Source:** {escape(facts.source)} ({escape(str(data.get('form', '')))})"]
     sizes = [f"{n:,} {uses[side]}" for side, n in counts if n]
-    lines.append(f"- **{facts.nouns[1].capitalize()}:** {', '.join(sizes)}")
+    lines.append(f"- **{facts.noun.capitalize()}:** {', '.join(sizes)}")
     if data.get("label"):
         lines.append(f"- **Label:** {_label(facts)}")
     lines += [f"- **{title}:** {value}" for title, value in _list_choices(node) if value]
@@ -208,7 +208,7 @@ def _training(facts: CardFacts) -> str:
     steps, n_train = manifest.get("step") or manifest.get("steps") or 0, facts.data.get("n_train") or 0
     batch = node.get("batch_size") or 0
     epochs = f" ({steps * batch / n_train:.3g} epochs)" if n_train and batch and isinstance(batch, int) else ""
-    lines = [f"- **Length:** {steps:,} steps of {batch} {facts.nouns[1]}{epochs}{_describe_time(manifest)}"]
+    lines = [f"- **Length:** {steps:,} steps of {batch} {facts.noun}{epochs}{_describe_time(manifest)}"]
     if manifest.get("ended_early"):
         lines.append(f"- **Ended early:** {escape(str(manifest['ended_early']))}")
     if isinstance(optimizer, Mapping) and optimizer.get("name"):

@@ -5,28 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
-SIDES = ("test", "validation", "train")
+from railcar.reporting.run_facts import RunFacts
+
 # Control characters but white space, zero-width ones, and those that set the direction of writing.
 _UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-_NOUNS = {"image": ("image", "images"), "text": ("text", "texts"), "table": ("row", "rows")}
 
 
 @dataclass(frozen=True)
-class CardFacts:
-    """`manifest`, `recipe`, `decisions`, `evaluation` and `encoding` as their files have them, empty where there is
-    none. `reference` is what commands take for the run: its folder as seen from above its runs' folder, or its address.
-    `notes` is what somebody has written below the card."""
+class CardFacts(RunFacts):
+    """`encoding` as its file has it, empty where there is none. `notes` is what somebody has written below the card."""
 
-    name: str
-    reference: str
-    manifest: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    decisions: Mapping[str, Any]
-    evaluation: Mapping[str, Any]
     encoding: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
 
@@ -35,40 +26,10 @@ class CardFacts:
         return "://" in self.reference
 
     @property
-    def data(self) -> Mapping[str, Any]:
-        return self.manifest.get("data") or {}
-
-    @property
-    def kind(self) -> str:
-        return str(self.data.get("kind", "image"))
-
-    @property
-    def is_regression(self) -> bool:
-        return self.data.get("task") == "regression"
-
-    @property
-    def nouns(self) -> tuple[str, str]:
-        """What one example is called, and several."""
-        return _NOUNS.get(self.kind, ("example", "examples"))
-
-    @property
-    def class_names(self) -> list[str]:
-        return [str(name) for name in self.data.get("class_names") or ()]
-
-    @property
     def source(self) -> str:
         """What the data is called: the last part of a path, which says nothing of whose computer it was on."""
         source = str(self.data.get("source") or "unknown data")
         return PurePath(source.rstrip("/").replace("\\", "/")).name or source
-
-    @cached_property
-    def side(self) -> str:
-        """The split that its quality is told by; empty where nothing was measured."""
-        return next((side for side in SIDES if self.evaluation.get(side)), "")
-
-    @property
-    def shown(self) -> Mapping[str, Any]:
-        return self.evaluation[self.side] if self.side else {}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -28,7 +28,7 @@ def list_limits(facts: CardFacts) -> list[str]:
 
 
 def _of_measuring(facts: CardFacts) -> Iterator[str]:
-    shown, (_, many) = facts.shown, facts.nouns
+    shown, many = facts.shown, facts.noun
     if not shown:
         yield "Nothing was measured: how good it is nobody knows."
         return
@@ -49,7 +49,7 @@ def _of_measuring(facts: CardFacts) -> Iterator[str]:
 
 
 def _of_classes(facts: CardFacts) -> Iterator[str]:
-    shown, (_, many) = facts.shown, facts.nouns
+    shown, many = facts.shown, facts.noun
     rows = [row for row in shown.get("per_class") or () if row["n"]]
     if not rows:
         return
@@ -124,7 +124,7 @@ def _of_groups(facts: CardFacts) -> Iterator[str]:
 
 
 def _of_the_unknown(facts: CardFacts) -> Iterator[str]:
-    one, many = facts.nouns
+    one, many = facts.one, facts.noun
     if not facts.is_regression:
         article = "An" if one[0] in "aeiou" else "A"
         yield f"{article} {one} that is of none of its classes gets one of them all the same."

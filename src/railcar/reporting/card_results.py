@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from railcar.reporting.card_facts import SIDES, CardFacts, code, escape, spell_number, table
+from railcar.reporting.card_facts import CardFacts, code, escape, spell_number, table
 from railcar.reporting.group_tables import describe_difference
+from railcar.reporting.run_facts import SIDES
 
 _WORST = 10
 _FIGURES = {
@@ -66,7 +67,7 @@ def _weakest(facts: CardFacts) -> str:
         ]
         for row in rows
     ]
-    head = ["class", "precision", "recall", "F1", f"{facts.side} {facts.nouns[1]}"]
+    head = ["class", "precision", "recall", "F1", f"{facts.side} {facts.noun}"]
     about = "precision: of those called so, how many are; recall: how many are found"
     return f"{title}, the weakest first ({about}):\n\n{table(head, cells)}"
 
