@@ -16,6 +16,8 @@ from railcar.errors import MissingExtra, UsageError
 
 WORDS, NGRAMS, RAW = "words", "ngrams", "raw"
 """What texts are to a network: numbers of words, or of n-grams, or strings as they are."""
+ENGINES = ("auto", "litert", "onnx", "tensorflow")
+"""What computes the answers of a served model; auto is what answers soonest."""
 
 
 @dataclass(frozen=True)

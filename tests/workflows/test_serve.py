@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -144,6 +145,10 @@ def test_a_port_that_is_taken_and_a_damaged_export_are_told_in_a_line(photos: Ru
     (made.path / "model.tflite").write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match=r"model\.tflite: cannot be loaded"):
         serve([made.path], port=0)
+    shutil.copytree(made.path, tmp_path / "homes" / "1")
+    with pytest.raises(ArtifactError, match=r"^homes: .*model\.tflite: cannot be loaded") as caught:
+        serve([tmp_path / "homes"], port=0)
+    assert caught.value.hint == "serve another version, or make it anew with railcar export"
     command = [sys.executable, "-m", "railcar", "serve", str(made.path), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr

@@ -11,8 +11,7 @@ from railcar.cli.console import Console
 from railcar.cli.options import Duration, common_options, runs_dir_option, trust_option
 from railcar.cli.rental import make_rental, rental_options
 from railcar.errors import UsageError
-
-_ENGINES = ("auto", "litert", "onnx", "tensorflow")
+from railcar.registry import ENGINES
 
 
 @click.command()
@@ -35,7 +34,7 @@ _ENGINES = ("auto", "litert", "onnx", "tensorflow")
 )
 @click.option(
     "--engine",
-    type=click.Choice(_ENGINES),
+    type=click.Choice(ENGINES),
     default="auto",
     show_default=True,
     help="What computes; auto: what answers soonest here.",

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,14 @@ _LOG = logging.getLogger("railcar.serving")
 _MARKS = ("model.json", "artifact.json")
 _LIGHT_BYTES = 1 << 16
 Mark = tuple[tuple[str, int, int], ...]
+
+
+class Fault(NamedTuple):
+    """Why a version, its files as `mark` says, is not taken, and the mend."""
+
+    mark: Mark
+    what: str
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ class Model:
     ) -> None:
         self.name, self.source = source.name, source
         self.current: Version | None = None
-        self.faults: dict[int, tuple[Mark, str]] = {}
+        self.faults: dict[int, Fault] = {}
         self._metrics, self._pool, self._say = metrics, pool, say
         self._limits = {"max_batch": max_batch, "max_waiting": max_waiting}
         self._leaving: set[Version] = set()
@@ -135,7 +143,7 @@ class Model:
             await batcher.start()
         except (RailcarError, OSError, ValueError, KeyError) as error:
             what = getattr(error, "what", str(error))
-            self.faults[number] = (mark, what)
+            self.faults[number] = Fault(mark, what, getattr(error, "hint", ""))
             self._metrics.count_reload(self.name, is_good=False)
             keeps = f"version {self.current.number} goes on" if self.current else "no version is ready"
             self._say(f"{self.name}: version {number} is not taken, {keeps}: {what}")
@@ -155,7 +163,7 @@ class Model:
                 return None
             fault = self.faults.get(number)
             is_whole = any(name == one for name, _, _ in mark for one in _MARKS)
-            if is_whole and (fault is None or fault[0] != mark):
+            if is_whole and (fault is None or fault.mark != mark):
                 return number, there[number], mark
         return None
 
@@ -165,7 +173,7 @@ class Model:
             return None
         number = self.current.number + 1 if self.current is not None else 1
         fault = self.faults.get(number)
-        return None if fault is not None and fault[0] == mark else (number, path, mark)
+        return None if fault is not None and fault.mark == mark else (number, path, mark)
 
     def _load(self, path: Path) -> Engine:
         engine = self.source.load(path)

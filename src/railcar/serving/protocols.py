@@ -94,8 +94,8 @@ class Protocols:
         rows: list[Any] = []
         if model.current is not None:
             rows += tf_serving.describe_status(model.current.number)["model_version_status"]
-        for number, (_, what) in model.faults.items():
-            rows += tf_serving.describe_status(number, "failed", what)["model_version_status"]
+        for number, fault in model.faults.items():
+            rows += tf_serving.describe_status(number, "failed", fault.what)["model_version_status"]
         if asked.version is not None:
             rows = [one for one in rows if one["version"] == str(asked.version)]
         if not rows:

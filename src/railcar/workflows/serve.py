@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from railcar.artifact.artifact import Artifact, read_artifact
 from railcar.errors import ArtifactError, NotFound, OutputError, UsageError
-from railcar.registry import check_installed
+from railcar.registry import ENGINES, check_installed
 from railcar.runs.place import open_run
 from railcar.serving.engines import Engine, SmallEngine, TensorFlowEngine
 from railcar.serving.spec import Spec
@@ -23,7 +23,9 @@ from railcar.storage.local import expand_home
 from railcar.training.tensorflow import import_tensorflow, quiet_stderr
 from railcar.workflows.convert import find_converted, read_choice
 
-ENGINES = ("auto", "litert", "onnx", "tensorflow")
+if TYPE_CHECKING:
+    from railcar.serving.models import Model
+
 _STAMP = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _NEEDED = {"uvicorn": "uvicorn", "httptools": "httptools", "python_multipart": "python-multipart"}
@@ -122,9 +124,7 @@ async def _serve(
         for one in models.by_name.values():
             await one.refresh()
             if one.current is None:
-                _, what = next(iter(one.faults.values()), (None, f"{one.source.folder}: no version is there"))
-                mend = "install it, or export with --format litert" if "not installed" in what else "export it anew"
-                raise ArtifactError(f"{one.name}: {what}", hint=f"serve another version, or {mend}")
+                raise _tell_fault(one)
         guard = Guard(settings["hosts"], settings["token"])
         kept = Limits(max_body=settings["max_body"], timeout_s=settings["timeout_s"])
         app = App(models, guard, metrics, limits=kept, log=settings["log"])
@@ -146,6 +146,15 @@ async def _serve(
         models.close()
         pool.close()
         listener.close()
+
+
+def _tell_fault(model: Model) -> ArtifactError:
+    """Why none of its versions could be loaded."""
+    for fault in model.faults.values():
+        mend = fault.hint or "export it anew: railcar export"
+        return ArtifactError(f"{model.name}: {fault.what}", hint=f"serve another version, or {mend}")
+    what = f"{model.source.folder}: no version is there"
+    return ArtifactError(f"{model.name}: {what}", hint="export one: railcar export")
 
 
 def _open_log(path: str | Path | None, stack: ExitStack) -> Callable[[dict[str, Any]], None] | None:
