@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -89,6 +90,20 @@ def test_json_files_are_replaced_whole_and_leave_nothing_beside_them(tmp_path: P
     assert read_json(path) == {"step": 2, "values": [1.0, None]}
     assert [entry.name for entry in tmp_path.iterdir()] == ["best.json"]
     assert read_json(tmp_path / "absent.json") is None
+
+
+def test_a_list_of_numbers_is_a_line_and_texts_stay_as_they_are(tmp_path: Path) -> None:
+    value = {
+        "confusion": [[3, 0], [1, 2.5e-7]],
+        "none": [],
+        "names": ["1", "[\n 1,\n 2\n]"],
+        "mixed": [1, {"a": [None]}],
+    }
+    write_json(tmp_path / "evaluation.json", value)
+    text = (tmp_path / "evaluation.json").read_text()
+
+    assert json.loads(text) == value
+    assert text.splitlines()[1:5] == ['  "confusion": [', "    [3, 0],", "    [1, 2.5e-07]", "  ],"]
 
 
 def test_a_folder_without_a_manifest_is_no_run(tmp_path: Path) -> None:

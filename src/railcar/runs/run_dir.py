@@ -17,6 +17,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -37,6 +38,8 @@ MANIFEST_FORMAT = 1
 _CLOCK_SLACK_S = 5.0
 _UNBORN = ".new-"
 AWAY = ".away"
+_NUMBER = r"(?:-?\d[-+.\deE]*|null)"
+_NUMBERS = re.compile(rf"\[\n\s*{_NUMBER}(?:,\n\s*{_NUMBER})*\n\s*\]")
 
 
 class RunDir:
@@ -231,8 +234,12 @@ def now_text() -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace the file by `value` as a whole. Numbers that are not finite become null; numpy's become plain ones."""
-    write_atomic(path, (json.dumps(_plain(value), indent=2, allow_nan=False) + "\n").encode())
+    """Replace the file by `value` as a whole. Numbers that are not finite become null; numpy's become plain ones. A
+    list of numbers is a line, so that a confusion matrix looks like one."""
+    text = json.dumps(_plain(value), indent=2, allow_nan=False)
+    # a string has no line break of its own: nothing in one is taken for a list
+    text = _NUMBERS.sub(lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text)
+    write_atomic(path, f"{text}\n".encode())
 
 
 def read_json(path: Path) -> Any | None:
