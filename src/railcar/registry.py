@@ -81,6 +81,8 @@ def check_tensorflow(needed_for: str) -> None:
     check_installed("tensorflow", package="TensorFlow", extra="cpu", needed_for=needed_for)
 
 
+AIRBENCH = "airbench"
+"""The model that small images are trained with where there are enough."""
 PRETRAINED = "pretrained"
 """The model that begins with the weights of another training."""
 
@@ -105,9 +107,9 @@ MODELS = Registry(
                 *("dense", "dropout", "initializer", "initializer_std", "bias"),
             ),
         ),
-        "airbench": Entry(
+        AIRBENCH: Entry(
             "railcar.models.airbench:build_airbench",
-            "groups of convolutions after airbench94, for small colour images: accurate in few epochs",
+            "groups of convolutions after airbench94, for small images: accurate in few epochs",
             ("filters", "activation"),
         ),
         "resnet": Entry(

@@ -36,6 +36,7 @@ def test_more_peak_is_never_slower_and_the_cheapest_comes_first():
 
 def test_the_command_times_steps_and_trains_nothing(tmp_path):
     words = ["train", "mnist-sample", "--estimate", "--json", "--runs-dir", str(tmp_path / "runs")]
+    words += ["--set", "training.epochs=1"]
     done = subprocess.run([sys.executable, "-m", "railcar", *words], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["step_s"] > 0 and found["here_s"] == pytest.approx(found["step_s"] * found["n_steps"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from railcar.registry import MODELS
 from railcar.workflows.habits import explain_scarcity, find_habit
@@ -20,6 +22,10 @@ from tests.synthetic import make_images, write_image_folder
         ("cnn", 32, [32, 64, 128]),
         ("resnet", 32, [32, 64, 128]),
         ("resnet", 64, [32, 64, 128, 256]),
+        ("airbench", 8, [16]),
+        ("airbench", 28, [16, 64, 64]),
+        ("airbench", 32, [16, 64, 64]),
+        ("airbench", 64, [16, 64, 64, 128]),
     ],
 )
 def test_networks_for_images_are_as_deep_as_the_image_is_large(name: str, side: int, filters: list[int]):
@@ -33,6 +39,37 @@ def test_few_images_are_seen_often_in_small_batches():
     assert (some.batch_size, some.epochs(4_500)) == (128, 40)
     assert (many.batch_size, many.epochs(50_000)) == (128, 6)
     assert find_habit("cnn", 4_500, (224, 224, 3)).epochs(4_500) == 13  # each takes fifty times as long
+
+
+def test_airbench_is_trained_by_muon_in_batches_that_fit():
+    found = [find_habit("airbench", n, (32, 32, 3)) for n in (30, 400, 5000, 50_000)]
+    assert [one.batch_size for one in found] == [15, 64, 128, 512]
+    assert all(one.optimizer == found[0].optimizer for one in found) and found[0].optimizer["name"] == "muon"
+
+
+@pytest.mark.parametrize(
+    ("n", "side", "overrides", "name"),
+    [
+        (600, 32, {}, "airbench"),
+        (600, 32, {"training.steps": 5, "training.batch_size": 64, "model.filters": [8, 8]}, "airbench"),
+        (300, 32, {}, "cnn"),
+        (600, 16, {}, "cnn"),
+        (600, 32, {"model.dropout": 0.1}, "cnn"),
+        (600, 32, {"training.optimizer.learning_rate": 0.001}, "cnn"),
+        (600, 32, {"model.name": "resnet"}, "resnet"),
+    ],
+)
+def test_small_images_get_airbench_where_there_are_enough_and_no_wish_is_against_it(
+    n: int, side: int, overrides: dict[str, Any], name: str
+):
+    recipe = yaml.safe_load(plan(make_images(n, side=side), overrides=overrides, quiet=True))
+    assert recipe["model"]["name"] == name
+    assert recipe["training"]["optimizer"]["name"] == ("muon" if name == "airbench" else "adamw")
+    for key, value in overrides.items():
+        found = recipe
+        for part in key.split("."):
+            found = found[part]
+        assert found == value
 
 
 def test_images_are_moved_and_photos_mirrored_which_digits_are_not():

@@ -291,10 +291,11 @@ def _find_rate(given: Any, runs_dir: Path | str, look: dict[str, Any], console: 
     if console.json:
         console.json_result({"learning_rate": found.rate, "steepest": found.steepest, "lowest": found.lowest})
         return
+    network = f"--model {found.model} " if found.model else ""
     console.result(
         f"learning rate {found.rate:g}\n"
         f"the loss falls fastest at {found.steepest:.2g} and is lowest at {found.lowest:.2g}: {found.plot}\n"
-        f"next  railcar train ... --set training.optimizer.learning_rate={found.rate:g}"
+        f"next  railcar train ... {network}--set training.optimizer.learning_rate={found.rate:g}"
     )
 
 

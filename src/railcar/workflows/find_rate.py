@@ -31,12 +31,14 @@ _STEPS_PER_CALL = 5
 @dataclass(frozen=True)
 class LearningRate:
     """`rate` is the learning rate to take; the loss falls fastest at `steepest` and is lowest at `lowest`. `plot` is a
-    PNG of the sweep."""
+    PNG of the sweep. `model` is the network that was chosen for the data and that this is the rate of; empty where a
+    recipe names one."""
 
     rate: float
     steepest: float
     lowest: float
     plot: Path
+    model: str = ""
 
 
 def find_learning_rate(
@@ -81,7 +83,8 @@ def find_learning_rate(
         plot_sweep(found.rates, found.smoothed, path, rate=found.rate)
         if place.address:
             write(place.address / path.name, path.read_bytes())
-    return LearningRate(found.rate, found.steepest, found.lowest, path)
+    model = "" if given.is_complete else job.recipe.model.name
+    return LearningRate(found.rate, found.steepest, found.lowest, path, model)
 
 
 def _on_one_device(given: Input) -> Input:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from railcar.registry import PRETRAINED, is_own
+from railcar.registry import AIRBENCH, PRETRAINED, is_own
 
 # Training examples of a class below which a result says nothing of others.
 _FEWEST = 15
@@ -31,8 +31,8 @@ _MOST_VALIDATIONS = 20
 
 @dataclass(frozen=True)
 class Habit:
-    """`model` are settings of the network, without its name, `data` such of the data; `passes` says how many examples
-    are shown in all, at least and at most how many times each."""
+    """`model` are settings of the network, without its name, `data` such of the data, `training` further ones of the
+    training; `passes` says how many examples are shown in all, at least and at most how many times each."""
 
     model: dict[str, Any]
     optimizer: dict[str, Any]
@@ -41,6 +41,7 @@ class Habit:
     passes: tuple[int, int]
     best: str = "val_loss"
     data: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
     def epochs(self, n_train: int) -> int:
@@ -71,14 +72,32 @@ def _find_image_habit(name: str, n_train: int, image_shape: tuple[int, int, int]
     if name == PRETRAINED:
         return _pretrained(n_train, side)
     batch_size = 128 if n_train >= 4000 else 64 if n_train >= 1000 else 16
-    model, reasons = {"cnn": _size_cnn, "resnet": _size_resnet}.get(name, lambda side: ({}, {}))(side)
+    model, reasons = {"cnn": _size_cnn, "resnet": _size_resnet, AIRBENCH: _size_airbench}[name](side)
     data, why = _choose_augment(image_shape)
     n_shown = min(max(_N_SMALL * _SMALL**2 // side**2, _N_LARGE), _N_SMALL)
     reasons = {**reasons, **why}
     best = "val_loss"
     if n_train < _FEW_IMAGES:
         best, reasons["training.best"] = "last", "the few images of validation would choose by chance"
-    return Habit(model, _adamw(2e-3), batch_size, n_shown, (6, 100), best, data, reasons)
+    habit = Habit(model, _adamw(2e-3), batch_size, n_shown, (6, 100), best, data, reasons=reasons)
+    return _with_muon(habit, n_train) if name == AIRBENCH else habit
+
+
+def _with_muon(habit: Habit, n_train: int) -> Habit:
+    """As airbench is trained: its steps are long, and its batches may be large."""
+    optimizer = {
+        "name": "muon",
+        "learning_rate": 0.24,
+        "schedule": "linear",
+        "momentum": 0.6,
+        "bias_learning_rate": 10.0,
+        "head_learning_rate": 0.03,
+        "weight_decay": 0.001,
+        "warmup_steps": 0,
+    }
+    training = {"label_smoothing": 0.1}
+    batch_size = 512 if n_train >= 16_000 else 128 if n_train >= 2000 else max(1, min(64, n_train // 2))
+    return replace(habit, optimizer=optimizer, batch_size=batch_size, training=training)
 
 
 def _choose_augment(image_shape: tuple[int, int, int]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -103,6 +122,15 @@ def _size_cnn(side: int) -> tuple[dict[str, Any], dict[str, str]]:
         "initializer": "he_normal",
     }
     return model, {"model.filters": f"halved {n_blocks}x, {side} pixels become {left}"}
+
+
+def _size_airbench(side: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Groups halve the image until about 3 pixels are left."""
+    n_groups = min(max(round(math.log2(max(side, 7) / 3.5)), 1), 5)
+    filters = [16, 64, 64, 128, 128][:n_groups]
+    return {"filters": filters, "activation": "relu"}, {
+        "model.filters": f"halved {n_groups}x, {side} pixels become {(side - 1) // 2**n_groups}"
+    }
 
 
 def _size_resnet(side: int) -> tuple[dict[str, Any], dict[str, str]]:

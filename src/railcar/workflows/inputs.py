@@ -17,7 +17,7 @@ from railcar.errors import DataError, NotFound, UsageError
 from railcar.recipe.document import write_flow
 from railcar.recipe.load import bundled_recipes, load_recipe
 from railcar.recipe.schema import Recipe
-from railcar.registry import DATASETS, MODELS, OWN, PRETRAINED, is_own
+from railcar.registry import AIRBENCH, DATASETS, MODELS, OWN, PRETRAINED, is_own
 from railcar.storage.address import is_remote, parse
 from railcar.storage.local import expand_home, find_here
 from railcar.workflows.habits import find_habit
@@ -34,6 +34,8 @@ _PHOTO_SIDE = 64
 # Who sets one of these asks for a pre-trained network.
 _PRETRAINED_KEYS = {"backbone", "weights", "input_size", "fine_tune"}
 DEFAULT_MODELS = {"image": "cnn", "text": "bag_of_ngrams", "table": "tabm"}
+# Sides of images, and so many of them, for which airbench was found to be better than cnn (docs/concepts/models.md).
+_AIRBENCH_SIDES, _AIRBENCH_IMAGES = range(24, 49), 400
 
 
 @dataclass(frozen=True)
@@ -229,11 +231,11 @@ class Chosen:
         return tuple(value) if isinstance(value, list) else value
 
 
-def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: int) -> Chosen:
+def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: int, is_fresh: bool = True) -> Chosen:
     """A network and a length of training that suit the data; `label` is the column that is learnt, of rows. `asked` is
     the recipe as far as the user gave it: a network of his own is trained as it is used to, and a length or a batch
-    size decides the warm-up."""
-    name = _choose_network(asked, features)
+    size decides the warm-up. Not `is_fresh`, the network will be that of another run."""
+    name = _choose_network(asked, features, n_train if is_fresh else 0)
     habit = find_habit(name, n_train, features.image_shape if features.kind == "image" else None)
     epochs, own = habit.epochs(n_train), asked.training.model_fields_set
     batch_size = asked.training.batch_size if "batch_size" in own else habit.batch_size
@@ -242,10 +244,11 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
     training = {
         "epochs": epochs,
         "batch_size": habit.batch_size,
-        "optimizer": {**habit.optimizer, "warmup_steps": min(n_steps // 10, 500)},
+        "optimizer": {"warmup_steps": min(n_steps // 10, 500), **habit.optimizer},
         "validate_every": every,
         "checkpoint_every": every,
         "best": habit.best,
+        **habit.training,
     }
     reasons = {
         "model.name": f"{features.kind} data: {MODELS[name].summary}" if name in MODELS else OWN.summary,
@@ -257,7 +260,7 @@ def choose_defaults(asked: Recipe, features: Features, *, label: str, n_train: i
     return Chosen({"model": {"name": name, **habit.model}, "training": training, "data": data}, reasons)
 
 
-def _choose_network(asked: Recipe, features: Features) -> str:
+def _choose_network(asked: Recipe, features: Features, n_train: int) -> str:
     kind, keys = features.kind, asked.model.model_fields_set
     if "name" in keys:
         # what was asked for and does not fit is refused later, in words
@@ -265,7 +268,15 @@ def _choose_network(asked: Recipe, features: Features) -> str:
         return name if is_own(name) or (name in MODELS and MODELS[name].kind == kind) else DEFAULT_MODELS[kind]
     if kind == "image" and (keys & _PRETRAINED_KEYS or _suits_pretrained(asked, features)):
         return PRETRAINED
-    return DEFAULT_MODELS[kind]
+    return AIRBENCH if kind == "image" and _suits_airbench(asked, features, n_train) else DEFAULT_MODELS[kind]
+
+
+def _suits_airbench(asked: Recipe, features: Features, n_train: int) -> bool:
+    """Small images, enough of them, and no wish that only another network or optimizer could fulfil."""
+    if n_train < _AIRBENCH_IMAGES or any(side not in _AIRBENCH_SIDES for side in features.image_shape[:2]):
+        return False
+    keys = {*MODELS[AIRBENCH].keys, "mirror_average", "shift_average"}
+    return asked.model.model_fields_set <= keys and not asked.training.optimizer.model_fields_set
 
 
 def _suits_pretrained(asked: Recipe, features: Features) -> bool:
@@ -298,7 +309,8 @@ def settle_recipe(given: Input, dataset: Dataset) -> tuple[Recipe, dict[str, str
     if given.is_complete:
         return given.recipe, {}
     n_train = len(dataset.splits["train"])
-    chosen = choose_defaults(given.recipe, dataset.features, label=dataset.label, n_train=n_train)
+    features, is_fresh = dataset.features, not given.taken
+    chosen = choose_defaults(given.recipe, features, label=dataset.label, n_train=n_train, is_fresh=is_fresh)
     recipe = complete_recipe(given, chosen)
     reasons = {key: reason for key, reason in chosen.reasons.items() if look_up(recipe, key) == chosen.value(key)}
     if given.taken:

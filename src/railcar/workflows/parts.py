@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from railcar.data.pipeline import Batches
 from railcar.data.types import Split
@@ -76,15 +77,23 @@ def set_start(job: Job) -> None:
     """Set what a network takes from the statistics of training examples, if it takes anything."""
     split = job.training_data.splits["train"]
     if job.training_data.features.kind == "image":
-        adapt_whitening(job.model, lambda: split.inputs[split.rows[:_N_TELLING]])
+        adapt_whitening(job.model, lambda: _read_telling(split))
     if job.recipe.model.name == PRETRAINED:
-        adapt_standardization(job.trained, lambda: np.asarray(split.inputs[split.rows[:_N_TELLING]]))
+        adapt_standardization(job.trained, lambda: _read_telling(split))
     for layer in job.model.layers:
         if isinstance(layer, WeighNgrams):
             layer.adapt(
                 (split.inputs[split.rows[start : start + _BLOCK]], split.label_array()[start : start + _BLOCK])
                 for start in range(0, len(split), _BLOCK)
             )
+
+
+def _read_telling(split: Split) -> NDArray[Any]:
+    """Inputs from all over the split, for folders are in the order of their classes; the first ones of a stream, where
+    those would be all over the bucket."""
+    n = min(len(split), _N_TELLING)
+    chosen = np.linspace(0, len(split) - 1, n).astype(np.int64)
+    return np.asarray(split.inputs[split.rows[:n] if getattr(split.inputs, "stream", None) else split.rows[chosen]])
 
 
 def build_trial(job: Job, schedule: Any) -> tuple[Steps, Batches]:
