@@ -19,7 +19,7 @@ GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
 # Which kernels are fastest is measured on each machine anew; these give the same bits everywhere.
 SAME = ("--set", "training.kernels=own", "--set", "training.precision=float32")
 PACED = (
-    "mnist-sample", "--model", f"{Path(__file__).with_name('paced_model.py')}:build_paced",
+    "mnist-sample", "--model", f"{Path(__file__).parent / 'paced' / 'model.py'}:build_paced",
     "--set", "training.batch_size=64", *SAME,
 )  # fmt: skip
 """A training of the clock's pace (a twentieth of a second a step), for tests of what happens in its middle."""
@@ -51,7 +51,8 @@ def train_watched(*words: str, on_line: Callable[[str], object]) -> str:
         on_line(line)
     client.stderr.close()
     text = "".join(lines)
-    assert client.wait() == 0, text
+    status = client.wait()
+    assert status == 0, f"{text}\nstatus {status}"
     assert "Traceback" not in text
     return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -40,10 +41,16 @@ def test_two_hosts_give_the_curve_of_one(network, place):
 
 @pytest.mark.parametrize("which", [0, 1], ids=["the chief", "another"])
 def test_one_of_two_hosts_dies_and_the_training_goes_on_on_new_ones(network, place, which):
+    def take_when_some_of_it_is_home() -> None:
+        while not any(list((run.path / "checkpoints").glob("step-*")) for run in list_runs(place / "runs")):
+            time.sleep(0.1)
+        network.take_away(list_leases()[which].name)
+
     words = [*PACED, *STEPS, *TWO, "--set", "training.steps=120", "--set", "training.checkpoint_every=10"]
-    take = at_validation(3, lambda: threading.Timer(2, network.take_away, [list_leases()[which].name]).start())
+    words += ["--set", "model.options={step_s: 0.15}"]  # long enough for some of it to come home
+    take = at_validation(1, threading.Thread(target=take_when_some_of_it_is_home, daemon=True).start)
     text = train_watched(*words, "--on", "fake", "--yes", on_line=take)
-    assert ", was lost; mnist-sample-" in text
+    assert ", was lost; mnist-sample-" in text, text
     [run] = list_runs(place / "runs")
     assert (run.state, run.step) == ("finished", 120)
     steps = [row["step"] for row in RunDir(run.path).read_metrics() if "val_loss" in row]

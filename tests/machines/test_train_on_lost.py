@@ -15,6 +15,7 @@ import pytest
 from railcar.machines.lease import list_leases
 from railcar.runs.index import find_run, list_runs
 from railcar.runs.run_dir import RunDir
+from railcar.workflows.on_machine import MOST_AGAIN, Away, go_on_until_done
 from tests.machines.away import (
     PACED,
     SHORT,
@@ -105,6 +106,35 @@ def test_on_ones_own_machine_an_end_may_be_set_and_what_was_trained_comes_home(n
     [run] = list_runs(place / "runs")
     assert run.state == "interrupted"
     assert list((RunDir(run.path).checkpoints).glob("step-*"))
+
+
+def test_a_machine_that_is_taken_away_before_anything_came_home_is_replaced_too(network, place):
+    taken: list[str] = []
+
+    def take(line: str) -> None:
+        if line.startswith("data ") and not taken:
+            taken.extend(lease.name for lease in list_leases())
+            network.take_away(taken[0])
+
+    words = [*PACED, "--set", "training.steps=40", "--on", "fake", "--spot", "--yes"]
+    text = train_watched(*words, on_line=take)
+    assert f"{taken[0]} was taken away" in text and ("it begins again" in text or "goes on" in text)
+    assert {(run.state, run.step) for run in list_runs(place / "runs")} == {("finished", 40)}
+    assert_nothing_is_left(network)
+
+
+def test_what_is_lost_again_and_again_is_given_up_in_words():
+    begun, told = [], []
+
+    def once(load, words, *, is_agreed):
+        begun.append((load, words, is_agreed))
+        return Away(None, "box", 143, None, "", "box was taken away")  # type: ignore[arg-type]
+
+    assert go_on_until_done(once, "load", ["mnist"], told.append).status == 143  # type: ignore[arg-type]
+    assert begun == [("load", ["mnist"], False), *[("load", ["mnist"], True)] * MOST_AGAIN]
+    assert told[0] == "box was taken away before anything of it came home; it begins again"
+    assert told[-1] == f"box was taken away; it has gone on {MOST_AGAIN} times, and is not tried again"
+    assert len(told) == MOST_AGAIN + 1
 
 
 TAKEN = ("training.steps=120", "training.checkpoint_every=20", "training.validate_every=20", "training.log_every=5")

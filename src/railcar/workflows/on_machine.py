@@ -98,13 +98,20 @@ def train_on(
 
 
 def go_on_until_done(once: Callable[..., Away], load: Load, words: list[str], tell: Tell) -> Away:
-    """Train `once(load, words, is_agreed=...)`, and again from what came home whenever a machine of it was lost."""
+    """Train `once(load, words, is_agreed=...)`, and again whenever a machine of it was lost: from what came home, or
+    from the beginning, where that was nothing yet."""
     away = once(load, words, is_agreed=False)
     for _ in range(MOST_AGAIN):
-        if not away.lost or away.run is None:
-            break
-        tell(f"{away.lost}; {away.run.name} goes on")
-        away = once(pack_run(away.run), [word for word in words if word == "--json"], is_agreed=True)
+        if not away.lost:
+            return away
+        if away.run is None:
+            tell(f"{away.lost} before anything of it came home; it begins again")
+        else:
+            tell(f"{away.lost}; {away.run.name} goes on")
+            load, words = pack_run(away.run), [word for word in words if word == "--json"]
+        away = once(load, words, is_agreed=True)
+    if away.lost:
+        tell(f"{away.lost}; it has gone on {MOST_AGAIN} times, and is not tried again")
     return away
 
 

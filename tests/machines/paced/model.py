@@ -7,26 +7,28 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-STEP_S = 0.05
-
 
 class Pace(layers.Layer):
-    """Lets its input through after a while, in training."""
+    """Lets its input through after `step_s`, in training."""
+
+    def __init__(self, step_s):
+        super().__init__()
+        self.step_s = step_s
 
     def call(self, x, training=False):
         if not training:
             return x
-        pause = tf.py_function(lambda: time.sleep(STEP_S), [], [])
+        pause = tf.py_function(lambda: time.sleep(self.step_s), [], [])
         with tf.control_dependencies([pause] if pause is not None else []):
             return tf.identity(x)
 
 
-def build_paced(input_shape, n_classes):
+def build_paced(input_shape, n_classes, step_s=0.05):
     return keras.Sequential(
         [
             keras.Input(input_shape),
             layers.Rescaling(1 / 255),
-            Pace(),
+            Pace(step_s),
             layers.AveragePooling2D(2),
             layers.Flatten(),
             layers.Dropout(0.2),  # random: what goes on must draw what it would have drawn
