@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def test_two_hosts_give_the_curve_of_one(network, place):
 @pytest.mark.parametrize("which", [0, 1], ids=["the chief", "another"])
 def test_one_of_two_hosts_dies_and_the_training_goes_on_on_new_ones(network, place, which):
     def take_when_some_of_it_is_home() -> None:
-        while not any(list((run.path / "checkpoints").glob("step-*")) for run in list_runs(place / "runs")):
+        while not any(any(Path(run.path).glob("checkpoints/step-*")) for run in list_runs(place / "runs")):
             time.sleep(0.1)
         network.take_away(list_leases()[which].name)
 
