@@ -57,15 +57,14 @@ def train_watched(*words: str, on_line: Callable[[str], object]) -> str:
     return text
 
 
-def at_validation(number: int, act: Callable[[], object]) -> Callable[[str], None]:
-    """For `train_watched`: `act` is called once, when that validation is told; the first is number 1."""
+def at_first_validation(act: Callable[[], object]) -> Callable[[str], None]:
+    """For `train_watched`: `act` is called once, when the first validation is told."""
     told: list[str] = []
 
     def look(line: str) -> None:
-        if "val loss" in line:
+        if "val loss" in line and not told:
             told.append(line)
-            if len(told) == number:
-                act()
+            act()
 
     return look
 

@@ -13,7 +13,15 @@ import pytest
 from railcar.machines.lease import list_leases
 from railcar.runs.index import list_runs
 from railcar.runs.run_dir import RunDir
-from tests.machines.away import PACED, SAME, assert_nothing_is_left, at_validation, railcar, train_away, train_watched
+from tests.machines.away import (
+    PACED,
+    SAME,
+    assert_nothing_is_left,
+    at_first_validation,
+    railcar,
+    train_away,
+    train_watched,
+)
 
 STEPS = ("--set", "training.steps=60", "--set", "training.validate_every=10")
 TWO = ("--set", "machine.nodes=2")
@@ -49,7 +57,7 @@ def test_one_of_two_hosts_dies_and_the_training_goes_on_on_new_ones(network, pla
 
     words = [*PACED, *STEPS, *TWO, "--set", "training.steps=120", "--set", "training.checkpoint_every=10"]
     words += ["--set", "model.options={step_s: 0.15}"]  # long enough for some of it to come home
-    take = at_validation(1, threading.Thread(target=take_when_some_of_it_is_home, daemon=True).start)
+    take = at_first_validation(threading.Thread(target=take_when_some_of_it_is_home, daemon=True).start)
     text = train_watched(*words, "--on", "fake", "--yes", on_line=take)
     assert ", was lost; mnist-sample-" in text, text
     [run] = list_runs(place / "runs")

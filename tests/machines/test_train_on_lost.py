@@ -21,7 +21,7 @@ from tests.machines.away import (
     SHORT,
     assert_nothing_is_left,
     assert_same_weights,
-    at_validation,
+    at_first_validation,
     railcar,
     train_away,
     train_watched,
@@ -89,7 +89,7 @@ def test_after_a_reboot_of_ones_own_machine_the_training_goes_on_there(network, 
     words = [*PACED, "--set", "training.steps=160", "--set", "training.checkpoint_every=20"]
     words += ["--set", "training.validate_every=20"]
     with machine(network) as (lease, _):
-        reboot = at_validation(1, lambda: network.reboot(lease.name))
+        reboot = at_first_validation(lambda: network.reboot(lease.name))
         text = train_watched(*words, "--on", lease.name, on_line=reboot)
         assert "its process is gone" in text
         [run] = list_runs(place / "runs")
@@ -158,7 +158,7 @@ def test_a_machine_that_is_taken_away_is_replaced_and_the_training_goes_on(netwo
         time.sleep(0 if after_s else 3)  # some of it has come home
         threading.Thread(target=network.take_away, args=(lease.name,), kwargs={"after_s": after_s}).start()
 
-    text = train_watched(*words, "--on", "fake", "--spot", "--yes", on_line=at_validation(1, take))
+    text = train_watched(*words, "--on", "fake", "--spot", "--yes", on_line=at_first_validation(take))
     assert "was taken away; mnist-sample-" in text and "goes on" in text
     made = [line for line in (network.folder / "calls").read_text().splitlines() if line.startswith("create")]
     assert len(made) == 2

@@ -212,6 +212,10 @@ def test_a_learning_rate_is_found_in_a_short_training_and_drawn(folder: Path, tm
     found = find_learning_rate(recipe, runs_dir=tmp_path, quiet=True)
     assert 1e-5 < found.rate < 1.0 and found.steepest < found.lowest
     assert found.plot.read_bytes().startswith(b"\x89PNG") and list(tmp_path.iterdir()) == [found.plot]
+    assert found.model == ""  # the recipe's
+    command = [sys.executable, "-m", "railcar", "train", str(folder), "--find-lr", "--runs-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "railcar train ... --model cnn --set training.optimizer.learning_rate=" in done.stdout
 
 
 def test_averages_and_mirror_images_are_what_is_evaluated_and_kept(folder: Path, tmp_path: Path):

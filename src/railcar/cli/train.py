@@ -289,7 +289,8 @@ def _find_rate(given: Any, runs_dir: Path | str, look: dict[str, Any], console: 
 
     found = find_learning_rate(given, runs_dir=runs_dir, **look)
     if console.json:
-        console.json_result({"learning_rate": found.rate, "steepest": found.steepest, "lowest": found.lowest})
+        rates = {"learning_rate": found.rate, "steepest": found.steepest, "lowest": found.lowest}
+        console.json_result({**rates, "model": found.model or None})
         return
     network = f"--model {found.model} " if found.model else ""
     console.result(

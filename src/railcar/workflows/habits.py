@@ -127,10 +127,9 @@ def _size_cnn(side: int) -> tuple[dict[str, Any], dict[str, str]]:
 def _size_airbench(side: int) -> tuple[dict[str, Any], dict[str, str]]:
     """Groups halve the image until about 3 pixels are left."""
     n_groups = min(max(round(math.log2(max(side, 7) / 3.5)), 1), 5)
-    filters = [16, 64, 64, 128, 128][:n_groups]
-    return {"filters": filters, "activation": "relu"}, {
-        "model.filters": f"halved {n_groups}x, {side} pixels become {(side - 1) // 2**n_groups}"
-    }
+    model = {"filters": [16, 64, 64, 128, 128][:n_groups], "activation": "relu"}
+    left = (side - 1) // 2**n_groups
+    return model, {"model.filters": f"halved {n_groups}x, {side} pixels become {left}"}
 
 
 def _size_resnet(side: int) -> tuple[dict[str, Any], dict[str, str]]:
