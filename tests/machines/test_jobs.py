@@ -13,7 +13,7 @@ import time
 import pytest
 
 from railcar.errors import MachineError
-from railcar.machines.jobs import Job
+from railcar.machines.jobs import Job, Patience
 from tests.machines.hosts import machine, make_ready
 
 
@@ -112,7 +112,7 @@ def test_a_lost_network_is_waited_for_and_no_line_is_lost_or_doubled(network):
 
         thread = threading.Thread(target=cut)
         thread.start()
-        assert job.follow(shell, log.extend, on_lost=lost.append) == 0
+        assert job.follow(shell, log.extend, patience=Patience(lost.append)) == 0
         thread.join()
     assert log.decode().split("\n")[:-1] == [f"line {n}" for n in range(1, 301)]
     assert len(lost) == 1

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from railcar.errors import MachineError, MachineGone, MachineUnreachable
 from railcar.machines.shell import Shell, quote
@@ -17,10 +17,48 @@ from railcar.machines.shell import Shell, quote
 # How long a machine that does not answer is asked again.
 LOST_S = 600.0
 _AGAIN_AFTER_S = (0.5, 1, 2, 5, 10)
+Result = TypeVar("Result")
 
 
 class JobLost(MachineError):
     """The machine is there, and the job's process is not."""
+
+
+class Patience:
+    """With a machine that does not answer: `bear` tells `on_lost` so once, and pauses, longer each time. It raises
+    `MachineGone` as soon as `is_gone` says so, and the error itself after `lost_s` seconds without an answer."""
+
+    def __init__(
+        self,
+        on_lost: Callable[[str], None] = lambda what: None,
+        is_gone: Callable[[], bool] = lambda: False,
+        lost_s: float = LOST_S,
+    ) -> None:
+        self._on_lost, self._is_gone, self._lost_s = on_lost, is_gone, lost_s
+        self.answered()
+
+    def answered(self) -> None:
+        self._since, self._n_tries = None, 0
+
+    def bear(self, error: MachineUnreachable) -> None:
+        self._since = self._since or time.monotonic()
+        if self._is_gone():
+            hint = "what came home is in: railcar runs list"
+            raise MachineGone(f"{error.what}; the machine is gone", hint=hint) from error
+        if time.monotonic() - self._since > self._lost_s:
+            raise error
+        if self._n_tries == 0:
+            self._on_lost(error.what)
+        time.sleep(_AGAIN_AFTER_S[min(self._n_tries, len(_AGAIN_AFTER_S) - 1)])
+        self._n_tries += 1
+
+    def try_until_answered(self, act: Callable[[], Result]) -> Result:
+        """What `act` returns, once it does not raise `MachineUnreachable`."""
+        while True:
+            try:
+                return act()
+            except MachineUnreachable as error:
+                self.bear(error)
 
 
 @dataclass(frozen=True)
@@ -69,37 +107,26 @@ class Job:
         write: Callable[[bytes], object],
         *,
         offset: int = 0,
-        on_lost: Callable[[str], None] = lambda what: None,
-        is_gone: Callable[[], bool] = lambda: False,
-        lost_s: float = LOST_S,
+        patience: Patience | None = None,
     ) -> int:
         """Hand on its log from byte `offset` until it has ended; returns its status. A lost connection is made again
-        for `lost_s` seconds, and the log goes on where it was. Raises `MachineUnreachable` after that, `MachineGone` as
-        soon as `is_gone` says so, `MachineError` when the machine lost the job (it was rebooted)."""
-        position, lost_since, n_tries = offset, None, 0
+        as long as `patience` bears with it, and the log goes on where it was. Raises what that does, `JobLost` when the
+        machine lost the job (it was rebooted)."""
+        position, patience = offset, patience or Patience()
 
         def count(block: bytes) -> None:
-            nonlocal position, lost_since, n_tries
-            position, lost_since, n_tries = position + len(block), None, 0
+            nonlocal position
+            position += len(block)
+            patience.answered()
             write(block)
 
         while True:
             try:
                 shell.stream(quote("python3", self._program, "follow", self.folder, str(position)), count)
                 found = self.state(shell)
-                lost_since, n_tries = None, 0
+                patience.answered()
             except MachineUnreachable as error:
-                lost_since = lost_since or time.monotonic()
-                if time.monotonic() - lost_since > lost_s:
-                    raise
-                if is_gone():
-                    raise MachineGone(
-                        f"{shell.address.host}: the machine is gone", hint="what came home is in: railcar runs list"
-                    ) from error
-                if n_tries == 0:
-                    on_lost(error.what)
-                time.sleep(_AGAIN_AFTER_S[min(n_tries, len(_AGAIN_AFTER_S) - 1)])
-                n_tries += 1
+                patience.bear(error)
                 continue
             if found["state"] == "ended" and found["log_bytes"] <= position:
                 return int(found["status"])

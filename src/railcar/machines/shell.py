@@ -23,6 +23,7 @@ from railcar.machines.base import Address
 CONNECT_TIMEOUT_S = 10
 # So long a connection stays after its last use, for the next command.
 PERSIST_S = 120
+_DISK_IS_FULL = ("No space left on device", "Disk quota exceeded")
 _UNREACHABLE = (
     "connection refused",
     "connection timed out",
@@ -194,11 +195,12 @@ class Shell:
         stderr = found.stderr.decode(errors="replace").strip()
         if found.returncode in (0, 24):  # 24: files vanished meanwhile, as those of a training do
             return found.stdout.decode(errors="replace")
-        if found.returncode in (10, 12, 30, 35, 255):
-            self._check_connection(255, stderr)
         if "command not found" in stderr or found.returncode == 127:
             raise MachineError(f"{self.address.host}: rsync is not installed there", hint="apt install rsync, there")
         told = [line for line in stderr.splitlines() if line.strip()]
+        if found.returncode in (10, 12, 30, 35, 255) and not any(words in stderr for words in _DISK_IS_FULL):
+            # what ssh or the machine said; where that is nothing, the connection ended without a word
+            self._check_connection(255, "\n".join(line for line in told if not line.startswith("rsync")))
         raise MachineError(
             f"{self.address.host}: rsync failed ({told[0] if told else f'status {found.returncode}'})",
             hint="free some space there, or look with: railcar machine ssh",

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from railcar.artifact.signing import SIGNATURE, sign_again, sign_run
-from railcar.errors import NotFound, RailcarError
+from railcar.errors import MachineUnreachable, NotFound, RailcarError
 from railcar.machines.bootstrap import Ready
-from railcar.machines.jobs import LOST_S, Job
+from railcar.machines.jobs import Job, Patience
 from railcar.machines.lease import Lease, machines_dir
 from railcar.machines.shell import Shell, quote
 from railcar.runs.run_dir import AWAY, RunDir, read_json, write_json
@@ -110,7 +110,6 @@ def follow(
     tell: Callable[[str], None],
     is_gone: Callable[[], bool] = lambda: False,
     pull_every_s: float = PULL_EVERY_S,
-    lost_s: float = LOST_S,
 ) -> int:
     """Hand on the log from where it was last seen, bring the results home meanwhile, and return the status. `is_gone`
     is asked of a machine that does not answer; `MachineGone` when it says so."""
@@ -128,7 +127,7 @@ def follow(
 
     with _Pulling(task, shell, pull_every_s):
         try:
-            return task.job.follow(shell, show, offset=task.n_shown, on_lost=tell_lost, is_gone=is_gone, lost_s=lost_s)
+            return task.job.follow(shell, show, offset=task.n_shown, patience=Patience(tell_lost, is_gone))
         finally:
             task.change(n_shown=shown)
 
@@ -186,8 +185,9 @@ def bring_home(task: Task, shell: Shell) -> list[RunDir]:
     found = pull(task, shell)
     for run in found:
         _take_over(run, task)
-    task.job.mark_taken(shell)
     task.change(is_home=True)
+    with suppress(MachineUnreachable):  # all is here: what goes away now takes nothing along
+        task.job.mark_taken(shell)
     return found
 
 

@@ -28,7 +28,7 @@ from railcar.machines import tasks
 from railcar.machines.base import MachineSpec, Offer, Provider
 from railcar.machines.bootstrap import Ready, Wishes, prepare
 from railcar.machines.guarding import is_guarded
-from railcar.machines.jobs import JobLost
+from railcar.machines.jobs import JobLost, Patience
 from railcar.machines.lease import OWN, Lease, new_lease, own_machine, read_lease
 from railcar.machines.providers import PROVIDERS, find_provider
 from railcar.machines.renting import describe_offer, give_back, hours_of, list_offers, most_usd, rent, wait_for
@@ -41,6 +41,8 @@ Tell = Callable[[str], None]
 _GUARD_WITHIN_S = 90.0
 # So many machines are taken away before somebody is asked.
 MOST_AGAIN = 5
+# The status of a training whose machine went away: as of one that SIGTERM stopped.
+TAKEN = 143
 
 
 @dataclass(frozen=True)
@@ -232,32 +234,61 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
     """Follow a training to its end, bring it home, and give the machine back if it was made for it; with it those that
     it shared the training with."""
     provider = find_provider(lease.provider, lease) if lease.state != OWN else None
+    gone = partial(is_gone_for_good, lease, provider)
     try:
-        may_be_lost = lease.spec.spot or lease.others
-        every_s = tasks.SPOT_PULL_EVERY_S if may_be_lost else tasks.PULL_EVERY_S
-        gone = partial(is_gone_for_good, lease, provider)
-        status = tasks.follow(task, shell, show, tell=tell, is_gone=gone, pull_every_s=every_s)
-        runs, is_taken = tasks.bring_home(task, shell), status != 0 and _was_noticed(lease, task, shell)
-        result = tasks.read_result(task, shell)
-    except JobLost as error:
-        tell(error.what)
-        status, runs, is_taken, result = 143, tasks.bring_home(task, shell), True, ""
-    except (MachineGone, MachineUnreachable) as error:
-        # What came home before is what there is.
-        if not is_gone_for_good(lease, provider):
+        end = _follow_home(task, lease, shell, tell, show, gone)
+    except MachineError as error:
+        if gone():  # What came home before is what there is.
+            end = _End(TAKEN, tasks.give_up(task), is_taken=True)
+        elif isinstance(error, MachineUnreachable | MachineGone):
             hint = f"when it answers again, follow the training with: railcar machine logs {reference_of(lease)}"
             raise MachineUnreachable(error.what, hint=hint) from error
-        status, runs, is_taken, result = 143, tasks.give_up(task), True, ""
-    for run in runs:
+        else:
+            raise
+    for run in end.runs:
         note_cost(run, lease)
-    run = runs[-1] if runs else None
+    run = end.runs[-1] if end.runs else None
     if provider is not None and not lease.is_kept:
         shell.close()
         give_back_together(lease, provider, tell)
     state = run.read_manifest().get("state") if run else None
     # Of several, the chief says by this status that another one died: no signal stopped it, nor a fault of its own.
-    is_taken = is_taken or (bool(lease.others) and state == "interrupted" and status == 1)
-    return Away(task, lease.name, status, run, result, _tell_loss(lease) if is_taken and state != "finished" else "")
+    is_taken = end.is_taken or (bool(lease.others) and state == "interrupted" and end.status == 1)
+    if run and is_taken and state == "finished":
+        tell(f"{lease.name} went away when all had come home: {run.path}")
+        return Away(task, lease.name, 0, run, end.result)
+    return Away(task, lease.name, end.status, run, end.result, _tell_loss(lease) if is_taken else "")
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a training ended there: its status, what came home, and what it wrote to stdout."""
+
+    status: int
+    runs: list[RunDir]
+    is_taken: bool
+    result: str = ""
+
+
+def _follow_home(
+    task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[bytes], object], gone: Callable[[], bool]
+) -> _End:
+    """Follow it, and bring it home. A connection that breaks meanwhile is made again. Raises `MachineError`."""
+    may_be_lost = lease.spec.spot or lease.others
+    every_s = tasks.SPOT_PULL_EVERY_S if may_be_lost else tasks.PULL_EVERY_S
+    try:
+        status = tasks.follow(task, shell, show, tell=tell, is_gone=gone, pull_every_s=every_s)
+    except JobLost as error:
+        tell(error.what)
+        status = None
+
+    def fetch() -> _End:
+        if status is None:
+            return _End(TAKEN, tasks.bring_home(task, shell), is_taken=True)
+        is_taken, result = status != 0 and _was_noticed(lease, task, shell), tasks.read_result(task, shell)
+        return _End(status, tasks.bring_home(task, shell), is_taken, result)
+
+    return Patience(tell, gone).try_until_answered(fetch)
 
 
 def _was_noticed(lease: Lease, task: Task, shell: Shell) -> bool:

@@ -1,0 +1,113 @@
+"""The last copy of a training that has ended: the connection may break in its middle, and the machine go away."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from railcar.errors import MachineError, MachineUnreachable
+from railcar.machines import tasks
+from railcar.machines.fake import FakeProvider
+from railcar.machines.lease import Lease
+from railcar.machines.shell import Shell
+from railcar.machines.tasks import TRAIN, Task
+from railcar.runs.run_dir import RunDir
+from railcar.workflows.on_machine import TAKEN, finish
+from tests.machines.hosts import machine, make_ready
+
+
+def begin(lease: Lease, shell: Shell, place: Path, state: str, status: int) -> Task:
+    """Leave on the machine what a training does: a run with a checkpoint, its state, and a status."""
+    ready = make_ready(shell)
+    runs_dir = str(place / "runs")
+    task = Task("job", lease.name, TRAIN, ("train",), ready.home, ready.package, time.time(), runs_dir=runs_dir)
+    manifest = json.dumps({"state": state})
+    script = f"mkdir -p runs/a/checkpoints; echo weights > runs/a/checkpoints/step-20; echo '{manifest}' > "
+    script += f"runs/a/manifest.json; echo told; exit {status}"
+    return tasks.begin(lease, shell, ready, task, ["sh", "-c", script], env={}, cwd=task.job.folder)
+
+
+def at_first_copy(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """`act` is called when the first file is to come home."""
+    real, calls = Shell.fetch, []
+
+    def fetch(self: Shell, *words: Any) -> str:
+        calls.append(words)
+        if len(calls) == 1:
+            act()
+        return real(self, *words)
+
+    monkeypatch.setattr(Shell, "fetch", fetch)
+
+
+def take_away(network: FakeProvider, lease: Lease) -> None:
+    network.take_away(lease.name)
+    until = time.monotonic() + 20
+    while network.list(lease.owner) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not network.list(lease.owner)
+
+
+def test_a_copy_that_is_cut_off_is_told_as_no_answer(network, tmp_path):
+    """rsync has words for that where ssh has none."""
+    with machine(network) as (lease, shell):
+        shell.run("truncate -s 20G large")
+        threading.Timer(0.5, take_away, (network, lease)).start()
+        with pytest.raises(MachineUnreachable):
+            shell.fetch("large", tmp_path, "--bwlimit=20m")
+
+
+def test_a_copy_that_the_machine_refuses_is_told_in_its_words(network, tmp_path):
+    with machine(network) as (_, shell), pytest.raises(MachineError, match="No such file") as caught:
+        shell.fetch("missing", tmp_path)
+    assert not isinstance(caught.value, MachineUnreachable)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_broken_connection_is_made_again(network, place, monkeypatch, status):
+    told: list[str] = []
+
+    def cut() -> None:
+        raise MachineUnreachable("box: the connection ended", hint="")
+
+    with machine(network) as (lease, shell):
+        task = begin(lease, shell, place, "finished", status)
+        tasks.follow(task, shell, lambda block: None, tell=told.append)
+        at_first_copy(monkeypatch, cut)
+        away = finish(task, lease, shell, told.append, lambda block: None)
+        assert task.job.state(shell)["is_taken"]
+    assert (away.status, away.result, away.lost) == (status, "told", "")
+    assert away.run is not None and (away.run.checkpoints / "step-20").read_text() == "weights\n"
+    assert told == ["box: the connection ended"]
+
+
+def test_what_is_gone_before_the_last_copy_is_what_came_home_before(network, place, monkeypatch):
+    told: list[str] = []
+    with machine(network) as (lease, shell):
+        task = begin(lease, shell, place, "interrupted", TAKEN)
+        tasks.follow(task, shell, lambda block: None, tell=told.append)
+        tasks.pull(task, shell)
+        at_first_copy(monkeypatch, lambda: take_away(network, lease))
+        away = finish(task, lease, shell, told.append, lambda block: None)
+    assert (away.status, away.lost) == (TAKEN, f"{lease.name} was taken away")
+    assert away.run is not None and away.run.state() == "interrupted"
+    assert (away.run.checkpoints / "step-20").exists() and not told
+
+
+def test_what_is_gone_when_all_is_home_has_lost_nothing(network, place):
+    told: list[str] = []
+    with machine(network) as (lease, shell):
+        task = begin(lease, shell, place, "finished", 0)
+        tasks.follow(task, shell, lambda block: None, tell=told.append)
+        tasks.pull(task, shell)
+        take_away(network, lease)
+        away = finish(task, lease, shell, told.append, lambda block: None)
+    assert (away.status, away.lost) == (0, "")
+    assert away.run == RunDir(place / "runs" / "a") and away.run.state() == "finished"
+    assert told == [f"{lease.name} went away when all had come home: {away.run.path}"]
