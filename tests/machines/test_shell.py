@@ -99,6 +99,17 @@ def test_commands_of_several_threads_share_one_connection(network):
     assert len(found) == 8 and len(set(found)) == 1
 
 
+def test_a_machine_at_the_address_of_another_has_its_own_connection(network, tmp_path):
+    """The other one may be gone, and its connection not yet noticed that."""
+    with machine(network) as (_, shell):
+        other = Shell(shell.address, tmp_path / "ssh")
+        try:
+            first, second = (one.read("echo $SSH_CONNECTION") for one in (shell, other))
+            assert first != second and first == shell.read("echo $SSH_CONNECTION")
+        finally:
+            other.close()
+
+
 @pytest.mark.parametrize("host", ["-oProxyCommand=id", "me@-x", "host:port", "@host@", ""])
 def test_a_host_that_would_be_an_option_is_refused(place: Path, host: str):
     from railcar.errors import UsageError

@@ -56,9 +56,12 @@ class Patience:
         """What `act` returns, once it does not raise `MachineUnreachable`."""
         while True:
             try:
-                return act()
+                found = act()
             except MachineUnreachable as error:
                 self.bear(error)
+            else:
+                self.answered()
+                return found
 
 
 @dataclass(frozen=True)

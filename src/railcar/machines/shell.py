@@ -6,6 +6,7 @@ for all, RFC 4254's channels), and what the programs' complaints mean. Knows not
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -50,8 +51,7 @@ class Finished:
 
 
 class Shell:
-    """One machine over ssh. `folder` holds what belongs to the connection: known_hosts, and the socket where the path
-    is short enough."""
+    """One machine over ssh. `folder` holds its known_hosts; shells of one folder and address share a connection."""
 
     def __init__(self, address: Address, folder: Path) -> None:
         self.address = address
@@ -59,7 +59,9 @@ class Shell:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if address.host_keys:
             _write_known_hosts(folder / "known_hosts", address)
-        self._control = _control_folder() / "%C"
+        # each lease has its own: a new machine may have the address of one that is gone, and whose connection lingers
+        owner = hashlib.sha256(f"{folder.absolute()}\0{self.target}\0{address.port}".encode()).hexdigest()
+        self._control = _control_folder() / owner[:24]
 
     @property
     def target(self) -> str:

@@ -39,6 +39,8 @@ from railcar.workflows.packing import Load, pack_run, send_and_begin
 
 Tell = Callable[[str], None]
 _GUARD_WITHIN_S = 90.0
+# So long a machine that was made may be silent while it is prepared.
+_READY_LOST_S = 60.0
 # So many machines are taken away before somebody is asked.
 MOST_AGAIN = 5
 # The status of a training whose machine went away: as of one that SIGTERM stopped.
@@ -216,17 +218,21 @@ def make(lease: Lease, provider: Provider, tell: Tell) -> Lease:
 
 
 def make_ready(lease: Lease, shell: Shell, wishes: Wishes, provider: Provider | None, tell: Tell) -> Ready:
-    """What a training needs, on the machine; of one that was made, its guard is seen to run."""
-    ready = prepare(shell, replace(wishes, is_rented=lease.state != OWN), tell)
-    if provider is not None:
-        until, inside = time.monotonic() + _GUARD_WITHIN_S, provider.inside(lease.name)
-        while not is_guarded(shell, inside):
-            if time.monotonic() > until:
-                raise MachineError(
-                    f"{lease.name}: its guard does not run, so it might be forgotten",
-                    hint="try again; or another image, one with Python 3 and systemd",
-                )
-            time.sleep(0.2)
+    """What a training needs, on the machine; of one that was made, its guard is seen to run. A connection to that is
+    made again when it breaks: it has answered before, and what was done is found done."""
+    wishes = replace(wishes, is_rented=lease.state != OWN)
+    if provider is None:
+        return prepare(shell, wishes, tell)
+    patience = Patience(lambda what: tell(f"{what}; trying again"), lost_s=_READY_LOST_S)
+    ready = patience.try_until_answered(lambda: prepare(shell, wishes, tell))
+    until, inside = time.monotonic() + _GUARD_WITHIN_S, provider.inside(lease.name)
+    while not patience.try_until_answered(lambda: is_guarded(shell, inside)):
+        if time.monotonic() > until:
+            raise MachineError(
+                f"{lease.name}: its guard does not run, so it might be forgotten",
+                hint="try again; or another image, one with Python 3 and systemd",
+            )
+        time.sleep(0.2)
     return ready
 
 

@@ -1,8 +1,9 @@
-"""The last copy of a training that has ended: the connection may break in its middle, and the machine go away."""
+"""A connection breaks, or a machine goes away, while it is prepared or a training's last copy comes home."""
 
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,11 +14,13 @@ import pytest
 
 from railcar.errors import MachineError, MachineUnreachable
 from railcar.machines import tasks
+from railcar.machines.bootstrap import Wishes
 from railcar.machines.fake import FakeProvider
 from railcar.machines.lease import Lease
 from railcar.machines.shell import Shell
 from railcar.machines.tasks import TRAIN, Task
 from railcar.runs.run_dir import RunDir
+from railcar.workflows import on_machine
 from railcar.workflows.on_machine import TAKEN, finish
 from tests.machines.hosts import machine, make_ready
 
@@ -33,17 +36,21 @@ def begin(lease: Lease, shell: Shell, place: Path, state: str, status: int) -> T
     return tasks.begin(lease, shell, ready, task, ["sh", "-c", script], env={}, cwd=task.job.folder)
 
 
-def at_first_copy(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """`act` is called when the first file is to come home."""
-    real, calls = Shell.fetch, []
+def at_call(monkeypatch: pytest.MonkeyPatch, method: str, number: int, act: Callable[[], object]) -> None:
+    """`act` is called before that call of a method of `Shell`; the first is number 1."""
+    real, calls = getattr(Shell, method), []
 
-    def fetch(self: Shell, *words: Any) -> str:
+    def call(self: Shell, *words: Any, **options: Any) -> Any:
         calls.append(words)
-        if len(calls) == 1:
+        if len(calls) == number:
             act()
-        return real(self, *words)
+        return real(self, *words, **options)
 
-    monkeypatch.setattr(Shell, "fetch", fetch)
+    monkeypatch.setattr(Shell, method, call)
+
+
+def cut() -> None:
+    raise MachineUnreachable("box: the connection ended", hint="see that it runs")
 
 
 def take_away(network: FakeProvider, lease: Lease) -> None:
@@ -69,17 +76,29 @@ def test_a_copy_that_the_machine_refuses_is_told_in_its_words(network, tmp_path)
     assert not isinstance(caught.value, MachineUnreachable)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_machine_whose_connection_breaks_while_it_is_prepared_is_prepared_nevertheless(network, monkeypatch, number):
+    told: list[str] = []
+    with machine(network) as (lease, shell):
+        at_call(monkeypatch, "run", number, cut)
+        ready = on_machine.make_ready(lease, shell, Wishes(python=sys.executable), network, told.append)
+        assert shell.run(f"test -e {ready.package}/complete", check=False).status == 0
+    assert [line for line in told if not line.startswith("copying")] == ["box: the connection ended; trying again"]
+
+
+def test_ones_own_machine_that_does_not_answer_is_told_at_once(network, monkeypatch):
+    with machine(network) as (lease, shell), pytest.raises(MachineUnreachable):
+        at_call(monkeypatch, "run", 1, cut)
+        on_machine.make_ready(lease, shell, Wishes(python=sys.executable), None, lambda text: None)
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_broken_connection_is_made_again(network, place, monkeypatch, status):
     told: list[str] = []
-
-    def cut() -> None:
-        raise MachineUnreachable("box: the connection ended", hint="")
-
     with machine(network) as (lease, shell):
         task = begin(lease, shell, place, "finished", status)
         tasks.follow(task, shell, lambda block: None, tell=told.append)
-        at_first_copy(monkeypatch, cut)
+        at_call(monkeypatch, "fetch", 1, cut)
         away = finish(task, lease, shell, told.append, lambda block: None)
         assert task.job.state(shell)["is_taken"]
     assert (away.status, away.result, away.lost) == (status, "told", "")
@@ -93,7 +112,7 @@ def test_what_is_gone_before_the_last_copy_is_what_came_home_before(network, pla
         task = begin(lease, shell, place, "interrupted", TAKEN)
         tasks.follow(task, shell, lambda block: None, tell=told.append)
         tasks.pull(task, shell)
-        at_first_copy(monkeypatch, lambda: take_away(network, lease))
+        at_call(monkeypatch, "fetch", 1, lambda: take_away(network, lease))
         away = finish(task, lease, shell, told.append, lambda block: None)
     assert (away.status, away.lost) == (TAKEN, f"{lease.name} was taken away")
     assert away.run is not None and away.run.state() == "interrupted"
@@ -109,5 +128,6 @@ def test_what_is_gone_when_all_is_home_has_lost_nothing(network, place):
         take_away(network, lease)
         away = finish(task, lease, shell, told.append, lambda block: None)
     assert (away.status, away.lost) == (0, "")
-    assert away.run == RunDir(place / "runs" / "a") and away.run.state() == "finished"
-    assert told == [f"{lease.name} went away when all had come home: {away.run.path}"]
+    run = RunDir(place / "runs" / "a")
+    assert away.run == run and run.state() == "finished"
+    assert told == [f"{lease.name} went away when all had come home: {run.path}"]
