@@ -5,6 +5,7 @@
 
 Each seed is a process of its own, one after the other, with a cache that all share. A long series that was cut off goes
 on with `--kept FILE`, where each result is written as it comes, as a line of JSON; seeds that are there are left out.
+`kept/` has such files, of machine C of docs/concepts/performance.md (seed 0 of cifar10 with other programs beside it).
 With `--autokeras` the same is done by AutoKeras, for so many seconds a seed: FOLDER has train/ and test/ with a folder
 of images for each class.
 """
