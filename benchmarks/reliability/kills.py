@@ -51,8 +51,8 @@ def train_whole(folder: Path, recipe: Path) -> Whole:
 
 
 def cut_and_resume(folder: Path, recipe: Path, life_s: float, chance: random.Random) -> Cut:
-    """Train, kill once to three times at random moments, and resume until it ends. A run that ended before its first
-    kill does not count and is begun anew."""
+    """Train, kill once to three times at random moments, and resume until it ends. A run that was finished at its first
+    kill does not count and is begun anew: its process may be at its report still, and nothing is left to go on with."""
     log = folder / "cut.log"
     while True:
         runs_dir = folder / "cut"
@@ -62,13 +62,14 @@ def cut_and_resume(folder: Path, recipe: Path, life_s: float, chance: random.Ran
         moments: list[float] = []
         for _ in range(chance.choice((1, 1, 2, 3))):
             moment = chance.uniform(0, life_s)
-            if not _kill_after(child, moment):
+            if not _kill_after(child, moment) or run.state() == "finished":
                 break
             moments.append(round(moment, 3))
             child = train(["--resume", "--runs-dir", str(runs_dir)], log)
         status = child.wait()
         if moments:
-            return Cut(run, moments, status, child.said())
+            was_finished = status == -signal.SIGKILL and run.state() == "finished"
+            return Cut(run, moments, 0 if was_finished else status, child.said())
 
 
 def measure_weights(folder: Path, trials: int | None, chance: random.Random) -> Outcome:

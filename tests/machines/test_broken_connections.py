@@ -103,7 +103,7 @@ def test_a_broken_connection_is_made_again(network, place, monkeypatch, status):
         assert task.job.state(shell)["is_taken"]
     assert (away.status, away.result, away.lost) == (status, "told", "")
     assert away.run is not None and (away.run.checkpoints / "step-20").read_text() == "weights\n"
-    assert told == ["box: the connection ended"]
+    assert told == ["box: the connection ended; the rest is fetched as soon as it answers"]
 
 
 def test_what_is_gone_before_the_last_copy_is_what_came_home_before(network, place, monkeypatch):

@@ -294,7 +294,8 @@ def _follow_home(
         is_taken, result = status != 0 and _was_noticed(lease, task, shell), tasks.read_result(task, shell)
         return _End(status, tasks.bring_home(task, shell), is_taken, result)
 
-    return Patience(tell, gone).try_until_answered(fetch)
+    patience = Patience(lambda what: tell(f"{what}; the rest is fetched as soon as it answers"), gone)
+    return patience.try_until_answered(fetch)
 
 
 def _was_noticed(lease: Lease, task: Task, shell: Shell) -> bool:
