@@ -65,9 +65,11 @@ def test_a_copy_that_is_cut_off_is_told_as_no_answer(network, tmp_path):
     """rsync has words for that where ssh has none."""
     with machine(network) as (lease, shell):
         shell.run("truncate -s 20G large")
-        threading.Timer(0.5, take_away, (network, lease)).start()
+        taken = threading.Timer(0.5, take_away, (network, lease))
+        taken.start()
         with pytest.raises(MachineUnreachable):
             shell.fetch("large", tmp_path, "--bwlimit=20m")
+        taken.join()
 
 
 def test_a_copy_that_the_machine_refuses_is_told_in_its_words(network, tmp_path):
@@ -130,4 +132,4 @@ def test_what_is_gone_when_all_is_home_has_lost_nothing(network, place):
     assert (away.status, away.lost) == (0, "")
     run = RunDir(place / "runs" / "a")
     assert away.run == run and run.state() == "finished"
-    assert told == [f"{lease.name} went away when all had come home: {run.path}"]
+    assert told == [f"{lease.name} was taken away; the run had come home whole: {run.path}"]

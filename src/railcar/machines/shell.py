@@ -205,7 +205,7 @@ class Shell:
             self._check_connection(255, "\n".join(line for line in told if not line.startswith("rsync")))
         raise MachineError(
             f"{self.address.host}: rsync failed ({told[0] if told else f'status {found.returncode}'})",
-            hint="free some space there, or look with: railcar machine ssh",
+            hint="free some space, there or here; look with: railcar machine ssh",
         )
 
     def _check_connection(self, status: int, stderr: str) -> None:

@@ -261,7 +261,7 @@ def finish(task: Task, lease: Lease, shell: Shell, tell: Tell, show: Callable[[b
     # Of several, the chief says by this status that another one died: no signal stopped it, nor a fault of its own.
     is_taken = end.is_taken or (bool(lease.others) and state == "interrupted" and end.status == 1)
     if run and is_taken and state == "finished":
-        tell(f"{lease.name} went away when all had come home: {run.path}")
+        tell(f"{_tell_loss(lease)}; the run had come home whole: {run.path}")
         return Away(task, lease.name, 0, run, end.result)
     return Away(task, lease.name, end.status, run, end.result, _tell_loss(lease) if is_taken else "")
 
