@@ -129,6 +129,23 @@ def test_a_run_of_this_computer_is_made_longer_on_another(network, place):
     assert_nothing_is_left(network)
 
 
+def test_nothing_is_rented_for_a_run_that_cannot_go_on(network):
+    run = RunDir(json.loads(railcar("train", *SHORT, "--json").stdout)["path"])
+    refusals = {
+        (): "the run is finished already",
+        ("--set", "training.steps=6"): "the run is finished already",
+        ("--set", "training.steps=3"): "6 steps are done, and it cannot be made 3 long",
+        ("--set", "training.batch_size=32"): "is not one of the keys of its length",
+    }
+    for words, told in refusals.items():
+        refused = train_away(f"--resume={run.name}", *words, check=False)
+        assert refused.returncode in (1, 2) and told in refused.stderr
+    with run.hold():
+        refused = train_away(f"--resume={run.name}", "--set", "training.steps=9", check=False)
+    assert refused.returncode == 1 and "the run is still going on" in refused.stderr
+    assert not (network.folder / "calls").exists()
+
+
 def test_a_run_that_was_stopped_here_goes_on_there(network, place):
     begun = json.loads(railcar("train", *SHORT, "--set", "training.optimizer.schedule=constant", "--json").stdout)
     run = RunDir(begun["path"])

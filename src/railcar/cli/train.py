@@ -198,12 +198,14 @@ def _train_away(
     from railcar.workflows.nodes import train_on_nodes
     from railcar.workflows.on_machine import train_on
     from railcar.workflows.packing import pack, pack_run
+    from railcar.workflows.resume import check_goes_on
 
     if not isinstance(runs_dir, Path):
         raise UsageError(f"--runs-dir: {runs_dir} is in a bucket", hint="with --on runs come home to a folder")
     words = ["--json"] if console.json else []
     if resume is not None:
-        load, recipe = pack_run(run := find_run(resume or None, runs_dir)), load_recipe(run.recipe_path)
+        check_goes_on(run := find_run(resume or None, runs_dir), overrides)
+        load, recipe = pack_run(run), load_recipe(run.recipe_path)
         words += to_words(overrides)
     else:
         load, recipe = pack(given), given.recipe

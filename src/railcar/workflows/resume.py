@@ -86,6 +86,15 @@ def reopen(run: RunDir, overrides: Overrides = (), *, is_leased: bool = False) -
     return Stopped(run, recipe, checkpoint, manifest.get("steps"), changes, warnings)
 
 
+def check_goes_on(run: RunDir, overrides: Overrides = ()) -> None:
+    """Raise `RunError` or `UsageError` where `run` could not be taken up with `overrides`, before a machine is rented
+    for it; also while another process trains it."""
+    with run.hold():
+        stopped = reopen(run, overrides)
+        if steps := stopped.recipe.training.steps:
+            check_length(stopped, steps)
+
+
 def check_length(stopped: Stopped, n_steps: int) -> None:
     """Raise `RunError` when `n_steps` are fewer than are done, or when nothing is left to do of a finished run."""
     run, step = stopped.run, stopped.step
