@@ -24,7 +24,11 @@ from tests.servers import free_port
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--on", "fak"), "there is no machine fak"),
+        (("--on", "fak"), "there is no machine fak\nhint: did you mean 'fake'?"),
+        (
+            ("--on", "box"),
+            "there is no machine box\nhint: providers are: aws, gcp, fake; your own machines are ssh:HOST",
+        ),
         (("--detach",), "--detach is for a training on a machine"),
         (("--on", "fake", "--resume"), "there are no runs yet"),
         (("--on", "fake", "--folds", "3"), "--on is for one training"),

@@ -6,9 +6,9 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-from railcar.errors import UsageError
+from railcar.errors import NotFound, UsageError
 from railcar.machines.base import Provider
-from railcar.machines.lease import Lease, machines_dir
+from railcar.machines.lease import Lease, machines_dir, read_lease
 
 PROVIDERS = {"aws": "Amazon EC2", "gcp": "Google Compute Engine", "fake": "hosts on this computer, to try railcar out"}
 """Name -> what it is."""
@@ -30,6 +30,18 @@ def find_provider(name: str, lease: Lease | None = None) -> Provider:
 
         chosen = os.environ.get("RAILCAR_FAKE_CLOUD")
         return FakeProvider(Path(chosen) if chosen else machines_dir().parent / "fake-cloud")
+    raise UsageError(f"there is no provider {name!r}", hint=_suggest(name))
+
+
+def find_lease(name: str) -> Lease:
+    """The machine that --on names, where that is no provider. Raises `NotFound`."""
+    try:
+        return read_lease(name)
+    except NotFound as error:
+        raise NotFound(error.what, hint=f"{_suggest(name)}; {error.hint}") from error
+
+
+def _suggest(name: str) -> str:
     close = get_close_matches(name, PROVIDERS, n=1)
     known = f"providers are: {', '.join(PROVIDERS)}; your own machines are ssh:HOST"
-    raise UsageError(f"there is no provider {name!r}", hint=f"did you mean {close[0]!r}?" if close else known)
+    return f"did you mean {close[0]!r}?" if close else known

@@ -30,7 +30,7 @@ from railcar.machines.bootstrap import Ready, Wishes, prepare
 from railcar.machines.guarding import is_guarded
 from railcar.machines.jobs import JobLost, Patience
 from railcar.machines.lease import OWN, Lease, new_lease, own_machine, read_lease
-from railcar.machines.providers import PROVIDERS, find_provider
+from railcar.machines.providers import PROVIDERS, find_lease, find_provider
 from railcar.machines.renting import describe_offer, give_back, hours_of, list_offers, most_usd, rent, wait_for
 from railcar.machines.shell import Shell
 from railcar.machines.tasks import Task
@@ -163,7 +163,7 @@ def open_machine(rental: Rental, name: str, tell: Tell, *, is_agreed: bool = Fal
         lease = own_machine(on.removeprefix("ssh:"), rental.ssh_config)
         return (replace(lease, ends_s=time.time() + rental.hours * 3600) if rental.hours else lease), None
     if on not in PROVIDERS:
-        lease = read_lease(on)
+        lease = find_lease(on)
         if lease.state != OWN and lease.machine is None:
             raise MachineError(f"{on}: was never made", hint=f"forget it with: railcar machine down {on}")
         return lease, None

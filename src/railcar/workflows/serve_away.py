@@ -31,8 +31,8 @@ from railcar.machines import tasks
 from railcar.machines.base import Provider
 from railcar.machines.bootstrap import Ready
 from railcar.machines.jobs import JobLost
-from railcar.machines.lease import OWN, Lease, read_lease
-from railcar.machines.providers import PROVIDERS, find_provider
+from railcar.machines.lease import OWN, Lease
+from railcar.machines.providers import PROVIDERS, find_lease, find_provider
 from railcar.machines.renting import give_back
 from railcar.machines.shell import Shell, quote
 from railcar.machines.tasks import SCRIPT, Task
@@ -94,7 +94,7 @@ def serve_on(
     Raises what stands in the way; a machine that was made for it is then given back.
     """
     if not rental.on.startswith("ssh:") and rental.on not in PROVIDERS:
-        read_lease(rental.on)
+        find_lease(rental.on)
     port = port if rental.detach else find_port(port)
     models = pack_models(sources, engine=engine, trust=trust, runs_dir=runs_dir, tell=tell)
     if rental.spec.gpu and all(one.engine != "tensorflow" for one in models):
